@@ -1,0 +1,96 @@
+# Rondo's build. A file dropped into src/ROOM/ is built; the suffix of a kernel file is its
+# instruction set. `make help` lists the targets.
+
+MODE ?= release
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BUILD := build/$(MODE)
+VERSION := 0.1.0
+
+ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
+ifeq ($(ARCH),x86_64)
+ISA_DIR := x86
+else ifeq ($(ARCH),aarch64)
+ISA_DIR := arm
+endif
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+        -Wpointer-arith -Wundef
+CFLAGS_release := -O2 -g
+CFLAGS_debug := -O0 -g3
+CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
+PACKAGES := openssl jansson libpcre2-8 libutf8proc
+CPPFLAGS := -D_GNU_SOURCE -Isrc -Itests/support -DRONDO_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES))
+CFLAGS_ALL := -std=c17 $(WARN) -ffp-contract=off -fno-math-errno -pthread $(CFLAGS_$(MODE)) $(CFLAGS)
+WRAP := malloc calloc realloc aligned_alloc posix_memalign
+LDFLAGS_ALL := -pthread $(LDFLAGS_$(MODE)) $(WRAP:%=-Wl,--wrap=%) $(LDFLAGS)
+LIBS := $(shell pkg-config --libs $(PACKAGES)) -lm
+
+SRC := $(filter-out src/kernels/x86/% src/kernels/arm/%,$(shell find src -name '*.c' | LC_ALL=C sort))
+SRC += $(shell find src/kernels/$(ISA_DIR) -name '*.c' 2>/dev/null | LC_ALL=C sort)
+LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out src/app/main.c,$(SRC)))
+TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(shell find tests -name 'test_*.c' | LC_ALL=C sort))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+%_avx2.o $(BUILD)/%_avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
+%_avx512.o $(BUILD)/%_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+
+.PHONY: all tests fuzzers clean install format format-check layers help
+all: $(BUILD)/rondo ## build build/MODE/rondo (MODE=release|debug|asan|tsan, CC=gcc|clang)
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/librondo.a: $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $(LIB_OBJ)
+
+$(BUILD)/rondo: $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(patsubst models/%,$(BUILD)/models/%,$(wildcard models/*.gguf))
+	$(CC) $(LDFLAGS_ALL) -o $@ $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(LIBS)
+
+# The demo model lies beside the binary.
+$(BUILD)/models/%.gguf: models/%.gguf
+	@mkdir -p $(@D)
+	cp $< $@
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_SUPPORT) $(BUILD)/librondo.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_SUPPORT) $(BUILD)/librondo.a $(LIBS) -lcmocka
+
+# Fuzz targets define LLVMFuzzerTestOneInput. With MODE=fuzz CC=clang they are fuzzers; in every
+# other mode tests/fuzz/replay.c gives them a main that runs over the corpus folder.
+REPLAY := $(if $(filter fuzz,$(MODE)),,$(BUILD)/tests/fuzz/replay.o)
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(REPLAY) $(TEST_SUPPORT) $(BUILD)/librondo.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(TEST_SUPPORT) $(BUILD)/librondo.a $(LIBS) -lcmocka
+
+tests: $(TESTS) ## build all tests of this MODE
+fuzzers: $(FUZZERS) ## build the fuzz targets of this MODE
+
+PREFIX ?= /usr/local
+install: all ## install under PREFIX (default /usr/local), DESTDIR honoured
+	install -D -m 755 $(BUILD)/rondo $(DESTDIR)$(PREFIX)/bin/rondo
+	install -d $(DESTDIR)$(PREFIX)/share/rondo/models
+	install -m 644 models/*.gguf $(DESTDIR)$(PREFIX)/share/rondo/models/
+
+FORMATTED = $(shell git ls-files '*.c' '*.h')
+format: ## reformat all C sources in place
+	clang-format -i $(FORMATTED)
+format-check: ## fail when a source is not formatted
+	clang-format --dry-run -Werror $(FORMATTED)
+layers: ## fail when a room includes what docs/layers does not allow
+	tools/layers.sh
+clean: ## remove everything that was built
+	rm -rf build
+help: ## list targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | LC_ALL=C sort
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,8 @@
+// rondo: main.
+#include <stdio.h>
+
+int main(void)
+{
+    puts("rondo " RONDO_VERSION);
+    return 0;
+}

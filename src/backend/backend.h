@@ -1,0 +1,132 @@
+// Buffers on a device and operations over them: recorded in order, executed by list_run.
+//
+// One forward pass per architecture is written once over these operations. The CPU device runs a
+// whole list in one parallel region and puts a barrier only where one operation needs another's
+// result: each operation names the buffers it reads and writes, and the recorder finds the hazards.
+//
+// Weights are named, not addressed: a `struct weight` says which piece it lies in and where, and
+// list_wait / list_done bracket the use of pieces. Where a piece lies is asked for when the list
+// runs (a streamed layer's slot changes from pass to pass). list_wait may block the list until the
+// piece arrived.
+//
+// Threads: a backend, its buffers and lists belong to one thread at a time, the compute driver.
+// Nothing is allocated by recording or running: capacities are fixed at list_new and buf_new.
+#pragma once
+
+#include "base/err.h"
+#include "kernels/kernels.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct backend;
+struct buf;  // device memory
+struct list; // recorded operations
+
+// Where weights come from; weights/ implements it.
+struct piece_source {
+    void *ctx;
+    // Address of piece `piece`, which stays valid until `done`; may block; NULL: `e` says why.
+    const uint8_t *(*acquire)(void *ctx, uint32_t piece, struct err *e);
+    void (*done)(void *ctx, uint32_t piece);
+};
+
+// A matrix (n_out rows of n_in) or a vector (n_out = 1) inside a piece.
+struct weight {
+    uint32_t type; // enum wtype
+    uint32_t piece;
+    uint64_t offset; // bytes from the start of the piece
+    uint64_t row_bytes;
+    int32_t n_in, n_out;
+};
+
+struct backend_options {
+    int n_threads; // 0: pool_default_threads()
+    enum isa isa;  // ISA_COUNT: isa_detect()
+};
+
+int backend_open_cpu(struct backend **out, const struct backend_options *o, struct err *e);
+void backend_free(struct backend *b);
+const char *backend_describe(const struct backend *b); // "cpu avx2, 2 threads"
+const struct kernels *backend_kernels(const struct backend *b);
+
+// Zeroed memory of `size` bytes on the device.
+int buf_new(struct buf **out, struct backend *b, size_t size, const char *name, struct err *e);
+void buf_free(struct buf *u);
+size_t buf_size(const struct buf *u);
+void buf_write(struct buf *u, size_t offset, const void *data, size_t size);
+void buf_read(const struct buf *u, size_t offset, void *data, size_t size);
+// Host address of a buffer, or NULL on devices whose memory the host cannot touch.
+void *buf_host(struct buf *u);
+
+// Which token each row of the batch is. Arrays belong to the caller and must outlive list_run.
+struct rows {
+    int n;
+    const int32_t *pos;          // (n) absolute positions
+    const int32_t *const *pages; // (n) page numbers of the row's session, by pos / page_tokens
+};
+
+// One layer's key-value cache, as the operations see it. Page p of `buf` starts at p * page_bytes;
+// inside a page this layer's keys lie at k_offset as (n_kv_heads, page_tokens, head_dim), its
+// values at v_offset likewise. page_tokens is the chunk of attention's partial sums (see
+// kernels.h).
+struct kv_layer {
+    struct buf *buf;
+    size_t page_bytes, k_offset, v_offset;
+    int page_tokens, n_kv_heads, head_dim;
+    enum kv_type type;
+};
+
+enum { KV_PAGE_TOKENS = 64 };
+
+struct list_limits {
+    int max_rows; // tokens of a batch
+    int max_ops;
+    int max_width;   // largest n_in or n_out of an activation row
+    int max_context; // positions a row can attend to
+    int max_heads, max_head_dim;
+};
+
+int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
+             const struct piece_source *weights, struct err *e);
+void list_free(struct list *l);
+void list_reset(struct list *l); // forget what was recorded
+
+// Pieces [first, first + n) are needed from here on / no longer needed by what follows.
+void list_wait(struct list *l, uint32_t first, uint32_t n);
+void list_done(struct list *l, uint32_t first, uint32_t n);
+
+// Activations are float rows: row t of an operand begins at t * its width. `n` is the number of
+// rows.
+void op_embed(struct list *l, struct buf *out, const struct weight *w, const int32_t *ids, int n);
+void op_rms_norm(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n,
+                 float eps);
+// RMS norm of each head of x (n, n_heads, head_dim) with one weight vector (head_dim).
+void op_rms_norm_heads(struct list *l, struct buf *x, const struct weight *w, int n, int n_heads,
+                       float eps);
+// out (n, n_out) = x (n, n_in) times w transposed; quantizing x as the format asks is the backend's
+// business and happens once per x and format.
+void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n);
+void op_add_bias(struct list *l, struct buf *x, const struct weight *bias, int n);
+void op_add(struct list *l, struct buf *out, struct buf *a, struct buf *b, int width, int n);
+void op_silu_mul(struct list *l, struct buf *out, struct buf *gate, struct buf *up, int width,
+                 int n);
+
+enum rope_layout { ROPE_PAIRS, ROPE_HALVES };
+// Rotates x (n, n_heads, head_dim) by rows->pos. freqs: (n_rot / 2) angles per position, host
+// memory that outlives the run.
+void op_rope(struct list *l, struct buf *x, const struct rows *rows, const float *freqs,
+             int n_heads, int head_dim, int n_rot, enum rope_layout layout);
+
+// Writes k and v (n, n_kv_heads, head_dim) of each row into its page.
+void op_kv_store(struct list *l, const struct kv_layer *kv, struct buf *k, struct buf *v,
+                 const struct rows *rows);
+// out (n, n_heads, head_dim): each row attends to positions [0, pos] of its session.
+void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_layer *kv,
+               const struct rows *rows, int n_heads, float scale);
+// out row i = x row index[i]; index is host memory that outlives the run.
+void op_gather(struct list *l, struct buf *out, struct buf *x, const int32_t *index, int width,
+               int n);
+
+// Runs everything recorded. 0, or what list_wait met.
+int list_run(struct list *l, struct err *e);

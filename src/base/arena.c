@@ -1,0 +1,47 @@
+// Arenas: one anonymous mapping each, so that untouched pages cost nothing.
+#include "base/arena.h"
+
+#include "base/arith.h"
+#include "base/check.h"
+
+#include <sys/mman.h>
+
+enum { ARENA_ALIGN = 64 };
+
+size_t arena_plan(size_t total, size_t size)
+{
+    size_t aligned, sum;
+    if (!size_align(size, ARENA_ALIGN, &aligned) || !size_add(total, aligned, &sum))
+        return SIZE_MAX;
+    return sum;
+}
+
+int arena_init(struct arena *a, size_t size)
+{
+    *a = (struct arena){0};
+    if (size == SIZE_MAX)
+        return -1;
+    if (!size)
+        return 0;
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return -1;
+    *a = (struct arena){.base = p, .size = size};
+    return 0;
+}
+
+void arena_fini(struct arena *a)
+{
+    if (a->base)
+        munmap(a->base, a->size);
+    *a = (struct arena){0};
+}
+
+void *arena_take(struct arena *a, size_t size)
+{
+    size_t end = arena_plan(a->used, size);
+    CHECK(end <= a->size);
+    void *p = a->base + a->used;
+    a->used = end;
+    return p;
+}

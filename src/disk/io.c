@@ -1,0 +1,90 @@
+// The real disk, and the pointer that tests swap.
+#include "disk/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int real_open(const char *path, int flags, unsigned mode)
+{
+    return open(path, flags | O_CLOEXEC, mode);
+}
+
+static ssize_t real_pread(int fd, void *data, size_t size, int64_t offset)
+{
+    return pread(fd, data, size, offset);
+}
+
+static ssize_t real_pwrite(int fd, const void *data, size_t size, int64_t offset)
+{
+    return pwrite(fd, data, size, offset);
+}
+
+static int64_t real_size(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) ? -1 : s.st_size;
+}
+
+static void *real_map(int fd, size_t size, int64_t offset)
+{
+    void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, offset);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+const struct disk_io disk_io_real = {
+    .open = real_open,
+    .close = close,
+    .pread = real_pread,
+    .pwrite = real_pwrite,
+    .size = real_size,
+    .map = real_map,
+    .unmap = munmap,
+    .advise = madvise,
+    .rename = rename,
+    .unlink = unlink,
+    .fsync = fsync,
+};
+
+const struct disk_io *disk_io = &disk_io_real;
+
+int disk_read_full(int fd, void *data, size_t size, int64_t offset)
+{
+    uint8_t *at = data;
+    while (size) {
+        ssize_t n = disk_io->pread(fd, at, size, offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0)
+                errno = 0;
+            return -1;
+        }
+        at += n;
+        offset += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+int disk_write_full(int fd, const void *data, size_t size, int64_t offset)
+{
+    const uint8_t *at = data;
+    while (size) {
+        ssize_t n = disk_io->pwrite(fd, at, size, offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0)
+                errno = ENOSPC;
+            return -1;
+        }
+        at += n;
+        offset += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}

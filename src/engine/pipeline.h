@@ -1,0 +1,61 @@
+// The pipeline: tokens in, logits out, wherever it runs.
+//
+// engine/local.c (a ring of one, no sockets) and cluster/remote.c (a ring of processes) implement
+// it; engine/session.c cannot tell which it has. Several passes are in flight: submit returns a
+// handle at once, passes complete in the order of submission. Session operations travel in band, as
+// an empty batch when they come alone.
+//
+// Threads: submit, wait, release and cancel may be called from any one thread at a time (the
+// engine's); the implementation has a compute thread of its own.
+#pragma once
+
+#include "base/err.h"
+#include "model/batch.h"
+#include "model/hparams.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PIPELINE_MAX_PASSES = 8 };
+
+struct pass_timing {
+    int64_t submitted_ns, completed_ns; // clock_ns
+    int64_t compute_ns;                 // of the head alone
+};
+
+// What a completed pass left. Memory belongs to the pipeline until release.
+struct pass_result {
+    const float *logits; // (n_logits, n_vocab), tokens that wanted them, in batch order
+    int n_logits;
+    const float *states; // (n_states, n_embd)
+    int n_states;
+    struct pass_timing timing;
+};
+
+struct pipeline;
+
+struct pipeline_ops {
+    // Copies the batch. Blocks while PIPELINE_MAX_PASSES are in flight. Returns a handle >= 0 or an
+    // error; what the cache cannot hold is refused here and changes nothing.
+    int64_t (*submit)(struct pipeline *p, const struct batch *b, struct err *e);
+    // Blocks until pass `handle` is complete; 0 or the error that ended it.
+    int (*wait)(struct pipeline *p, int64_t handle, struct pass_result *out, struct err *e);
+    void (*release)(struct pipeline *p,
+                    int64_t handle); // every handle, completed, failed or cancelled
+    // The result is not wanted; the pass may still run. The caller truncates its session
+    // afterwards.
+    void (*cancel)(struct pipeline *p, int64_t handle);
+    void (*free)(struct pipeline *p);
+};
+
+struct pipeline_info {
+    const struct hparams *hparams;
+    int max_sessions, max_context, max_batch;
+    int kv_pages;
+    char description[96]; // "cpu avx2, 2 threads" / "ring of 3, k = 2"
+};
+
+struct pipeline { // first member of every implementation
+    const struct pipeline_ops *ops;
+    struct pipeline_info info;
+};

@@ -1,0 +1,91 @@
+// The kernel table: pure arithmetic on raw pointers. No allocation, no threads, no errors.
+//
+// kernels_init fills the table from scalar/ first, then an early-return ladder per instruction set
+// overrides entries; the suffix of a file is its instruction set. The scalar kernel is the
+// definition: tests/kernels compares every other one with it.
+//
+// Invariance. A format defines its sum, so that a product's bits do not depend on how many tokens,
+// rows or threads there were:
+//   integer formats  acc = 0; for each block, ascending: acc = fmaf(d_w * d_x, (float)isum, acc),
+//                    isum the exact integer dot of the block (sub-block scales folded in as
+//                    integers); formats with a minimum then do acc = fmaf(-(m_w * d_x),
+//                    (float)imin, acc) for the same block.
+//   float formats    eight sums s[j] = fma over k = j mod 8, ascending, then the fixed tree
+//                    ((s0+s4)+(s2+s6))+((s1+s5)+(s3+s7)).
+// Sums over a vector (norms) use the eight-lane order too. Products are compiled with
+// -ffp-contract=off: a fused operation is written as one.
+#pragma once
+
+#include "kernels/blocks.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum kv_type { KV_F32, KV_F16, KV_TYPE_COUNT };
+
+// What attention over one chunk of positions leaves: softmax numerator and denominator relative to
+// the chunk's own maximum. acc: (head_dim).
+struct attn_partial {
+    float max, sum;
+    float *acc;
+};
+
+struct matmul_args {
+    float *out;        // out[t * out_stride + r]
+    size_t out_stride; // floats
+    const void *w;     // row r at w + r * w_stride
+    size_t w_stride;   // bytes
+    const void *x;     // token t at x + t * x_stride, held as format.act says
+    size_t x_stride;   // bytes
+    size_t n_in;       // a multiple of the format's block width
+    int row_lo, row_hi;
+    int n_tokens;
+};
+
+struct format_kernels {
+    enum act act;                                             // what activations it multiplies
+    void (*decode)(float *out, const void *blocks, size_t n); // exact values
+    void (*matmul)(const struct matmul_args *a);              // any n_tokens >= 1
+};
+
+struct kernels {
+    const char *isa;                        // "scalar", "avx2"
+    struct format_kernels format[WT_COUNT]; // .decode NULL: no kernels for this format
+
+    void (*quantize[ACT_COUNT])(void *out, const float *x, size_t n); // [ACT_F32]: a copy
+
+    // out = x * w / sqrt(mean(x^2) + eps); out may be x.
+    void (*rms_norm)(float *out, const float *x, const float *w, size_t n, float eps);
+    void (*add)(float *out, const float *a, const float *b, size_t n);          // out may be a
+    void (*mul)(float *out, const float *a, const float *b, size_t n);          // out may be a
+    void (*silu_mul)(float *out, const float *gate, const float *up, size_t n); // out may be gate
+    // Rotates one head of n_rot dims in place by angles given as (n_rot / 2) cosines and sines.
+    void (*rope_pairs)(float *x, const float *cos, const float *sin, int n_rot);  // (2i, 2i+1)
+    void (*rope_halves)(float *x, const float *cos, const float *sin, int n_rot); // (i, i + n/2)
+    void (*exp)(float *out, const float *x, size_t n); // our own expf: same bits on every ISA
+    void (*f32_to_f16)(uint16_t *out, const float *x, size_t n); // nearest even
+    void (*f16_to_f32)(float *out, const uint16_t *x, size_t n);
+
+    // One chunk: `n` positions of keys and values, rows `stride` bytes apart, for one query head
+    // q (head_dim). scores: scratch (n). Fills out->max, sum and acc. n >= 1.
+    void (*attend[KV_TYPE_COUNT])(struct attn_partial *out, const float *q, const void *k,
+                                  const void *v, size_t stride, int n, int head_dim, float scale,
+                                  float *scores);
+    // Merges `p` into `into`, in place; chunks are merged in ascending order of position.
+    void (*attn_merge)(struct attn_partial *into, const struct attn_partial *p, int head_dim);
+};
+
+enum isa { ISA_SCALAR, ISA_AVX2, ISA_COUNT };
+
+enum isa isa_detect(void); // the best this machine has
+const char *isa_name(enum isa isa);
+int isa_from_name(const char *name); // -1: unknown
+
+// The table for `isa`; the machine must have it. The tables live for ever and are read-only.
+const struct kernels *kernels_for(enum isa isa);
+
+// Whether weights of this type can be multiplied.
+bool kernels_can(uint32_t type);
+
+size_t kv_type_bytes(enum kv_type type);
+int kv_type_from_name(const char *name); // "f32", "f16"; -1: unknown

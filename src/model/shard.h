@@ -1,0 +1,60 @@
+// A model's layers on one node: hidden state in, hidden state out, with the KV cache of those
+// layers.
+//
+// `struct model` is the file: hyper-parameters and where each tensor lies; immutable, shared.
+// `struct shard` is the part of it that a node owns under a plan: its windows of layers, and on the
+// head the embedding and the output matrix. A shard belongs to one thread, the compute driver.
+// Nothing is allocated after shard_new.
+#pragma once
+
+#include "backend/backend.h"
+#include "gguf/gguf.h"
+#include "model/batch.h"
+#include "model/hparams.h"
+#include "weights/weights.h"
+
+struct model;
+struct shard;
+
+int model_open(struct model **out, const struct gguf *g, struct err *e);
+void model_free(struct model *m);
+const struct hparams *model_hparams(const struct model *m);
+const struct gguf *model_gguf(const struct model *m);
+// Digest of the tensors of layer `layer`; layer = n_layers: embedding, norms and output.
+int model_layer_digest(const struct model *m, int layer, struct digest *out, struct err *e);
+// Digest of hyper-parameters and vocabulary.
+struct digest model_digest(const struct model *m);
+size_t model_layer_bytes(const struct model *m, int layer); // likewise n_layers: the ends
+
+struct window {
+    int lo, hi; // layers [lo, hi); lo == hi: empty
+};
+
+struct shard_options {
+    const struct window *windows; // the node's, any order, disjoint
+    int n_windows;
+    bool ends; // embedding and output too (the head)
+    enum kv_type kv_type;
+    int kv_pages; // capacity, in pages of KV_PAGE_TOKENS
+    int max_sessions, max_context, max_batch;
+};
+
+// Sizes everything, allocates it and starts reading the weights ahead.
+int shard_new(struct shard **out, const struct model *m, struct weights *w, struct backend *b,
+              const struct shard_options *o, struct err *e);
+void shard_free(struct shard *s);
+size_t shard_kv_bytes(const struct shard *s);
+
+// Once per pass and node, before its first window: session operations and room in the cache.
+// Refuses what does not fit or is out of order (a frame from a confused peer).
+int shard_begin(struct shard *s, const struct batch *b, struct err *e);
+
+// hidden (n_tokens, n_embd), host memory.
+int shard_embed(struct shard *s, const struct batch *b, float *hidden, struct err *e);
+// Layers of `w`, which must be one of the shard's; hidden is changed in place.
+int shard_run(struct shard *s, const struct batch *b, struct window w, float *hidden,
+              struct err *e);
+// Final norm and output rows for the tokens that want logits, in batch order: logits (n, n_vocab);
+// for those that want their hidden state the normed state: states (n, n_embd).
+int shard_output(struct shard *s, const struct batch *b, const float *hidden, float *logits,
+                 float *states, struct err *e);
