@@ -8,6 +8,10 @@ endif
 BUILD := build/$(MODE)
 VERSION := 0.1.0
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),true,echo '$(1) $@')
+
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 ifeq ($(ARCH),x86_64)
 ISA_DIR := x86
@@ -47,14 +51,17 @@ all: $(BUILD)/rondo ## build build/MODE/rondo (MODE=release|debug|asan|tsan, CC=
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/librondo.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $(LIB_OBJ)
+	$(call say,AR)
+	$(Q)ar rcs $@ $(LIB_OBJ)
 
 $(BUILD)/rondo: $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(patsubst models/%,$(BUILD)/models/%,$(wildcard models/*.gguf))
-	$(CC) $(LDFLAGS_ALL) -o $@ $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(LIBS)
 
 # The demo model lies beside the binary.
 $(BUILD)/models/%.gguf: models/%.gguf
@@ -63,14 +70,16 @@ $(BUILD)/models/%.gguf: models/%.gguf
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_SUPPORT) $(BUILD)/librondo.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_SUPPORT) $(BUILD)/librondo.a $(LIBS) -lcmocka
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_SUPPORT) $(BUILD)/librondo.a $(LIBS) -lcmocka
 
 # Fuzz targets define LLVMFuzzerTestOneInput. With MODE=fuzz CC=clang they are fuzzers; in every
 # other mode tests/fuzz/replay.c gives them a main that runs over the corpus folder.
 REPLAY := $(if $(filter fuzz,$(MODE)),,$(BUILD)/tests/fuzz/replay.o)
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(REPLAY) $(TEST_SUPPORT) $(BUILD)/librondo.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(TEST_SUPPORT) $(BUILD)/librondo.a $(LIBS) -lcmocka
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(TEST_SUPPORT) $(BUILD)/librondo.a $(LIBS) -lcmocka
 
 tests: $(TESTS) ## build all tests of this MODE
 fuzzers: $(FUZZERS) ## build the fuzz targets of this MODE
