@@ -59,6 +59,11 @@ $(BUILD)/librondo.a: $(LIB_OBJ)
 	$(call say,AR)
 	$(Q)ar rcs $@ $(LIB_OBJ)
 
+$(BUILD)/libsupport.a: $(TEST_SUPPORT)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)ar rcs $@ $(TEST_SUPPORT)
+
 $(BUILD)/rondo: $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(patsubst models/%,$(BUILD)/models/%,$(wildcard models/*.gguf))
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(LIBS)
@@ -68,18 +73,18 @@ $(BUILD)/models/%.gguf: models/%.gguf
 	@mkdir -p $(@D)
 	cp $< $@
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_SUPPORT) $(BUILD)/librondo.a
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsupport.a $(BUILD)/librondo.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_SUPPORT) $(BUILD)/librondo.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libsupport.a $(BUILD)/librondo.a $(LIBS) -lcmocka
 
 # Fuzz targets define LLVMFuzzerTestOneInput. With MODE=fuzz CC=clang they are fuzzers; in every
 # other mode tests/fuzz/replay.c gives them a main that runs over the corpus folder.
 REPLAY := $(if $(filter fuzz,$(MODE)),,$(BUILD)/tests/fuzz/replay.o)
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(REPLAY) $(TEST_SUPPORT) $(BUILD)/librondo.a
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(REPLAY) $(BUILD)/libsupport.a $(BUILD)/librondo.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(TEST_SUPPORT) $(BUILD)/librondo.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(BUILD)/libsupport.a $(BUILD)/librondo.a $(LIBS) -lcmocka
 
 tests: $(TESTS) ## build all tests of this MODE
 fuzzers: $(FUZZERS) ## build the fuzz targets of this MODE

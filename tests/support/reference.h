@@ -1,0 +1,16 @@
+// A plain forward pass in double precision, written for reading: the oracle of the model tests.
+//
+// It shares no code with src/model or src/backend; it reads the file's keys itself and decodes
+// weights with the scalar kernels, which tests/kernels checks against known values.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Logits (n, n_vocab) of every position of `ids`, malloc'd; the caller frees. Fails the running
+// test when the file cannot be read. *n_vocab is set.
+double *reference_logits(const char *path, const int32_t *ids, int n, int *n_vocab);
+
+// Mean Kullback-Leibler divergence of softmax(b) from softmax(a) over n rows.
+double reference_mean_kl(const double *a, const float *b, int n, int n_vocab);
+double reference_max_diff(const double *a, const float *b, size_t n);
