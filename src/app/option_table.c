@@ -1,0 +1,52 @@
+// The table of all options of all verbs: see options.h.
+#include "app/options.h"
+
+#include "base/log.h"
+#include "base/pool.h"
+#include "kernels/kernels.h"
+#include "model/batch.h"
+
+// In the order of their enums.
+static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const kv_types[] = {"f32", "f16", NULL};
+static const char *const isas[] = {"scalar", "avx2", "auto", NULL};
+_Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log levels");
+_Static_assert(KV_TYPE_COUNT + 1 == sizeof kv_types / sizeof *kv_types, "types of the KV cache");
+_Static_assert(ISA_COUNT + 2 == sizeof isas / sizeof *isas, "instruction sets");
+
+const struct option_spec option_table[OPT_COUNT] = {
+    [OPT_HELP] = {"help", 'h', OPTION_FLAG, .help = "show this help"},
+    [OPT_VERSION] = {"version", 'V', OPTION_FLAG, .help = "show the version"},
+    [OPT_LOG_LEVEL] = {"log-level", 0, OPTION_ENUM, .names = log_levels,
+                       .help = "what is told on standard error"},
+    [OPT_JSON] = {"json", 0, OPTION_FLAG, .help = "print JSON"},
+
+    [OPT_THREADS] = {"threads", 't', OPTION_INT, .value = "N", .max = POOL_MAX_THREADS,
+                     .help = "compute threads; 0: what this machine has"},
+    [OPT_ISA] = {"isa", 0, OPTION_ENUM, .names = isas,
+                 .help = "instruction set of the kernels; auto: the best of this machine"},
+    [OPT_KV] = {"kv", 0, OPTION_ENUM, .names = kv_types, .help = "type of the key-value cache"},
+    [OPT_CTX] = {"ctx", 'c', OPTION_INT, .value = "N", .max = 1 << 20,
+                 .help = "tokens of context; 0: as many as the model was trained for, at most "
+                         "4096"},
+    [OPT_BATCH] = {"batch", 'b', OPTION_INT, .value = "N", .min = 1, .max = BATCH_MAX_TOKENS,
+                   .help = "tokens of a prompt that are computed together"},
+
+    [OPT_TOKENS] = {"tokens", 'n', OPTION_INT, .value = "N", .max = 1 << 30,
+                    .help = "generate N tokens at most"},
+    [OPT_RAW] = {"raw", 0, OPTION_FLAG, .help = "continue the prompt as it is, as plain text"},
+    [OPT_SYSTEM] = {"system", 's', OPTION_STRING, .value = "TEXT",
+                    .help = "system message in front of the prompt"},
+    [OPT_TEMP] = {"temp", 0, OPTION_FLOAT, .value = "T", .max = 100,
+                  .help = "temperature; 0: always the most probable token"},
+    [OPT_TOP_K] = {"top-k", 0, OPTION_INT, .value = "K", .max = 1 << 30,
+                   .help = "draw from the K best tokens; 0: from all"},
+    [OPT_TOP_P] = {"top-p", 0, OPTION_FLOAT, .value = "P", .max = 1,
+                   .help = "draw from the best tokens that together have probability P"},
+    [OPT_MIN_P] = {"min-p", 0, OPTION_FLOAT, .value = "P", .max = 1,
+                   .help = "leave out tokens less probable than P times the best"},
+    [OPT_REPEAT_PENALTY] = {"repeat-penalty", 0, OPTION_FLOAT, .value = "R", .min = 0.01,
+                            .max = 100, .help = "make tokens of the last 64 less likely; 1: off"},
+    [OPT_SEED] = {"seed", 0, OPTION_INT, .value = "N", .max = 9007199254740992.0,
+                  .help = "seed of the dice; without it each run has its own"},
+};

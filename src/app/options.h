@@ -1,0 +1,120 @@
+// The command line: one table of options, from which everything about them is made.
+//
+// option_table (option_table.c) says once for each option its name, type, range and help. From it
+// come the parser, the help texts and the environment: `--top-k 40`, `--top-k=40`, RONDO_TOP_K=40.
+// A verb names the options that it takes and what each is when nobody gives it; the command line
+// wins over the environment, the environment over that.
+//
+// A new option is a line in `enum option_id` and one in option_table.
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum option_type {
+    OPTION_FLAG,   // --json; --json=no
+    OPTION_INT,    // whole number in [min, max]
+    OPTION_FLOAT,  // number in [min, max]
+    OPTION_SIZE,   // bytes in [min, max], with K, M, G or T (powers of 1024)
+    OPTION_STRING, // anything but nothing
+    OPTION_ENUM,   // one of `names`
+};
+
+enum option_id {
+    OPT_END, // ends a verb's list
+    OPT_HELP,
+    OPT_VERSION,
+    OPT_LOG_LEVEL,
+    OPT_JSON,
+    // the engine
+    OPT_THREADS,
+    OPT_ISA,
+    OPT_KV,
+    OPT_CTX,
+    OPT_BATCH,
+    // answers
+    OPT_TOKENS,
+    OPT_RAW,
+    OPT_SYSTEM,
+    OPT_TEMP,
+    OPT_TOP_K,
+    OPT_TOP_P,
+    OPT_MIN_P,
+    OPT_REPEAT_PENALTY,
+    OPT_SEED,
+    OPT_COUNT,
+};
+
+struct option_spec {
+    const char *name; // long name, without dashes
+    char letter;      // short name or 0
+    enum option_type type;
+    const char *value; // what the value is called in help; unused by flags and enums
+    const char *help;
+    double min, max;
+    const char *const *names; // OPTION_ENUM: NULL-terminated; the value is an index
+};
+
+extern const struct option_spec option_table[OPT_COUNT];
+
+// An option as one verb takes it. `initial` is parsed like a value; NULL: not set, options_given
+// tells.
+struct verb_option {
+    enum option_id id;
+    const char *initial;
+};
+
+struct option_value {
+    bool known; // this verb takes it
+    bool set;   // has a value: given or initial
+    bool given; // on the command line or in the environment
+    union {
+        int64_t integer; // flags, enums, sizes too
+        double number;
+        const char *text;
+    };
+};
+
+struct options {
+    struct option_value value[OPT_COUNT];
+    const char **args; // operands; they point into argv
+    int n_args;
+};
+
+// A verb of the program: one file, one line in verbs.c.
+struct verb {
+    const char *name;
+    const char *summary;               // one line, no full stop
+    const char *usage;                 // what follows the name: "MODEL [PROMPT]"
+    const char *text;                  // paragraphs for its help; lines are wrapped
+    const struct verb_option *options; // ends with OPT_END; --help, --log-level come by themselves
+    int min_args, max_args;
+    // 0, a negative error with `e` filled, or a positive exit code of its own.
+    int (*run)(const struct options *o, struct err *e);
+};
+
+// All verbs in the order of the help, NULL at the end.
+extern const struct verb *const verbs[];
+const struct verb *verb_find(const char *name); // NULL: none
+
+// Parses `argv` (without program and verb) and the environment. ERR_USAGE and a sentence, or 0.
+// After --help nothing else is looked at.
+int options_parse(struct options *o, const struct verb *v, int argc, char **argv, struct err *e);
+void options_free(struct options *o);
+
+// The option must be one of the verb's and of the right type, and set (except for strings).
+bool options_given(const struct options *o, enum option_id id);
+bool options_flag(const struct options *o, enum option_id id);
+int64_t options_int(const struct options *o, enum option_id id); // sizes too
+double options_float(const struct options *o, enum option_id id);
+const char *options_text(const struct options *o, enum option_id id); // NULL: not set
+int options_enum(const struct options *o, enum option_id id);         // index in names
+const char *options_arg(const struct options *o, int i);              // NULL: fewer operands
+
+// The candidate that `word` was probably meant to be, or NULL when none is near.
+const char *options_nearest(const char *word, const char *const *candidates, int n);
+// RONDO_TOP_K for "top-k".
+void options_variable(const struct option_spec *s, char *out, size_t size);

@@ -1,0 +1,7 @@
+// The verbs of the program, in the order of its help. Each is a file of its own.
+#include "app/verbs.h"
+
+const struct verb *const verbs[] = {
+    &verb_version,
+    NULL,
+};

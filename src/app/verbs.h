@@ -1,0 +1,6 @@
+// Every verb, by the name of its file.
+#pragma once
+
+#include "app/options.h"
+
+extern const struct verb verb_version;
