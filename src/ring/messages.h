@@ -1,0 +1,220 @@
+// Every byte on the wire and every limit; no code. docs/WIRE.md draws it.
+//
+// Little-endian; the structs below are the bytes (natural alignment, no padding, sizes asserted).
+// A frame is a header and a body. What is called `zero` is sent as zero and not looked at. There
+// is never a pointer, an op-code of a computation, a path or a shape: the receiver derives each
+// size from its own copy of the model and compares.
+//
+// Control links carry everything but WIRE_PASS; pass links carry HELLO, WELCOME, REFUSE, HEARTBEAT,
+// LEAVE and WIRE_PASS.
+#pragma once
+
+#include "net/sockets.h"
+
+#include <stdint.h>
+
+enum {
+    WIRE_MAGIC = 0x4f444e52, // "RNDO"
+    WIRE_VERSION = 1,
+
+    WIRE_MAX_NODES = 32,
+    WIRE_MAX_ROUNDS = 64,
+    WIRE_MAX_LAYERS = 1024,
+    WIRE_MAX_TOKENS = 512, // of one pass
+    WIRE_MAX_OPS = 64,     // session operations of one pass
+    WIRE_MAX_SESSIONS = 256,
+    WIRE_MAX_CONTEXT = 1 << 24, // positions of a session
+    WIRE_MAX_WIDTH = 1 << 15,   // activations of one token
+    WIRE_MAX_ADDRESSES = 8,
+    WIRE_MAX_TIMES = 64, // entries of one timing report
+    WIRE_MAX_TEXT = 480,
+    WIRE_MAX_CONTROL = 1 << 16, // bytes of any frame but WIRE_PASS, header included
+    WIRE_NAME = 32,             // names: printable ASCII, NUL-padded, the last byte is NUL
+    WIRE_BUILD = 16,
+
+    RING_MAX_PASSES = 8, // in flight; every queue and pool has room for that many frames
+};
+
+enum wire_type {
+    WIRE_HELLO = 1, // dialler's first frame, fixed size
+    WIRE_WELCOME,   // answer: you are in
+    WIRE_REFUSE,    // answer: you are not, with a sentence; then the link is closed
+    WIRE_OFFER,     // head: the model, by digests, and what a node must have room for
+    WIRE_PLAN,      // head: who runs which layers
+    WIRE_ROSTER,    // head: who the nodes are and where they listen
+    WIRE_READY,     // worker: loaded, my edges may be dialled
+    WIRE_NOT_READY, // worker: a sentence
+    WIRE_HEARTBEAT, // both, also on pass links
+    WIRE_TIMING,    // worker: what passes cost it
+    WIRE_FAILED,    // worker: pass `header.pass` went wrong, a sentence
+    WIRE_RESET,     // head: forget all sessions; header.epoch is the new epoch of the same plan
+    WIRE_END,       // head: this ring is over, wait for the next head; a sentence
+    WIRE_LEAVE,     // both: I go, a sentence
+    WIRE_PASS,      // pass links only
+    WIRE_TYPE_COUNT,
+};
+
+struct wire_header {
+    uint32_t magic;
+    uint16_t version;
+    uint8_t type;  // enum wire_type
+    uint8_t flags; // none yet: zero
+    uint32_t size; // of the body, bytes
+    uint32_t epoch;
+    uint64_t pass;  // PASS, FAILED; else zero
+    uint16_t round; // PASS; else zero
+    uint16_t node;  // sender's index in the plan, where there is one; else zero
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct wire_header) == 32, "wire");
+
+// ---- Opening a link. HELLO, WELCOME and REFUSE keep their sizes, and everything up to and
+// including `build`, in all versions, so that each can tell the other who it is.
+
+enum wire_purpose {
+    WIRE_JOIN = 1, // a worker's control link to the head
+    WIRE_EDGE,     // the ring's edge from node header.node, under header.epoch
+};
+
+struct wire_hello {
+    char build[WIRE_BUILD]; // "0.1.0"
+    uint32_t purpose;       // enum wire_purpose
+    uint16_t port;          // where the sender listens
+    uint16_t zero;
+    uint64_t token_id; // 0: no secret, the fingerprint must be known
+    char name[WIRE_NAME];
+    uint8_t proof[32]; // cluster/pairing.h; zero without a secret
+};
+_Static_assert(sizeof(struct wire_hello) == 96, "wire");
+
+struct wire_welcome {
+    char build[WIRE_BUILD];
+    char name[WIRE_NAME];
+};
+_Static_assert(sizeof(struct wire_welcome) == 48, "wire");
+
+// ---- A sentence: REFUSE, NOT_READY, FAILED, END, LEAVE.
+
+struct wire_sentence {
+    char build[WIRE_BUILD];
+    int32_t code;             // as base/err.h: ERR_FAILED .. ERR_DENIED
+    uint32_t length;          // of the text, <= WIRE_MAX_TEXT
+    char text[WIRE_MAX_TEXT]; // printable ASCII, NUL-padded
+};
+_Static_assert(sizeof(struct wire_sentence) == 504, "wire");
+
+// ---- Making a ring.
+
+enum wire_activation { WIRE_F32, WIRE_F16, WIRE_ACTIVATION_COUNT };
+enum wire_kv { WIRE_KV_F32, WIRE_KV_F16, WIRE_KV_COUNT };
+
+struct wire_offer {
+    char model[64];     // a name to show, never a path
+    uint8_t digest[32]; // hyper-parameters and vocabulary
+    uint32_t n_layers;
+    uint32_t kv; // enum wire_kv
+    uint32_t max_batch, max_sessions, max_context, kv_pages;
+    uint32_t n_digests; // wire_layer entries behind this
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct wire_offer) == 128, "wire");
+
+struct wire_layer { // ascending, of the layers the receiver owns
+    uint32_t layer;
+    uint32_t zero;
+    uint8_t digest[32];
+};
+_Static_assert(sizeof(struct wire_layer) == 40, "wire");
+
+struct wire_plan { // its epoch is the header's
+    uint32_t n_nodes, n_rounds, n_layers;
+    uint32_t node;       // the receiver's index; the head is n_nodes - 1
+    uint32_t activation; // enum wire_activation
+    uint32_t zero[3];
+};
+_Static_assert(sizeof(struct wire_plan) == 32, "wire");
+
+struct wire_window { // (n_rounds, n_nodes) behind wire_plan
+    uint16_t lo, hi;
+};
+_Static_assert(sizeof(struct wire_window) == 4, "wire");
+
+struct wire_roster {
+    uint32_t n_nodes; // wire_peer entries behind this, in the plan's order
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct wire_roster) == 8, "wire");
+
+struct wire_peer {
+    uint8_t fingerprint[32];
+    char name[WIRE_NAME];
+    uint16_t port;
+    uint16_t n_addresses;
+    uint32_t zero;
+    struct net_address addresses[WIRE_MAX_ADDRESSES];
+};
+_Static_assert(sizeof(struct wire_peer) == 232, "wire");
+
+struct wire_ready {
+    uint64_t weight_bytes; // of the windows, as loaded
+    uint64_t load_ns;
+};
+_Static_assert(sizeof(struct wire_ready) == 16, "wire");
+
+// ---- While it runs.
+
+// Sent by the link's thread. The four times of NTP (RFC 5905, section 8) are echo_sent,
+// echo_received, sent and the receiver's clock on arrival.
+struct wire_heartbeat {
+    int64_t sent_ns;          // sender's clock
+    int64_t echo_sent_ns;     // sent_ns of the last heartbeat that the sender got; 0: none yet
+    int64_t echo_received_ns; // when it got it, sender's clock
+    uint64_t progress;        // counts what the compute loop has finished; wraps never
+    uint32_t busy;            // whether the compute loop has something to do
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct wire_heartbeat) == 40, "wire");
+
+struct wire_timing {
+    uint32_t n_times; // wire_time entries behind this
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct wire_timing) == 8, "wire");
+
+struct wire_time { // one window of one pass; sender's clock
+    uint64_t pass;
+    uint32_t round;
+    uint32_t zero;
+    int64_t received_ns; // the frame's last byte was here
+    int64_t started_ns;  // the compute loop took it up
+    int64_t computed_ns;
+    int64_t sent_ns; // the frame's last byte was given to the socket
+};
+_Static_assert(sizeof(struct wire_time) == 48, "wire");
+
+// ---- A pass: wire_header | wire_pass | wire_op [n_ops] | wire_token [n_tokens] | zero bytes up to
+// a multiple of 64 | activations (n_tokens, width), whose width is the receiver's own knowledge.
+// Without tokens nothing follows the operations.
+
+enum wire_op_kind { WIRE_OP_TRUNCATE, WIRE_OP_FORK, WIRE_OP_DROP, WIRE_OP_COUNT };
+
+struct wire_pass {
+    uint32_t n_tokens, n_ops;
+    uint32_t group, chunk; // chunk of a prompt's group
+    uint32_t activation;   // enum wire_activation
+    uint32_t zero[3];
+};
+_Static_assert(sizeof(struct wire_pass) == 32, "wire");
+
+struct wire_op {   // as model/batch.h's session_op
+    uint32_t kind; // enum wire_op_kind
+    uint32_t session, other, pos;
+};
+_Static_assert(sizeof(struct wire_op) == 16, "wire");
+
+struct wire_token {
+    uint32_t session, pos;
+};
+_Static_assert(sizeof(struct wire_token) == 8, "wire");
+
+_Static_assert(sizeof(struct net_address) == 20, "wire");
