@@ -6,7 +6,8 @@
 // length is checked against what is there before it sizes anything.
 //
 // A split model (NAME-00001-of-00003.gguf) opens by any of its parts; all parts must lie beside it.
-// A struct gguf is immutable once open; any thread may read it.
+// Its keys are those of the first part. A struct gguf is immutable once open; any thread may read
+// it.
 #pragma once
 
 #include "base/digest.h"
@@ -17,14 +18,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Limits, for all parts together. They are several times what the largest models have (16 MiB of
+// metadata, 800,000 strings, 3,000 tensors), and keep the worst file below 64 MiB of memory.
 enum {
-    GGUF_MAX_HEADER_BYTES = 256 << 20, // metadata and tensor table of one part
-    GGUF_MAX_TENSORS = 1 << 17,
-    GGUF_MAX_KEYS = 1 << 16,
+    GGUF_MAX_HEADER_BYTES = 32 << 20, // metadata and tensor table
+    GGUF_MAX_STRINGS = 1 << 21,       // in arrays
+    GGUF_MAX_TENSORS = 1 << 16,
+    GGUF_MAX_KEYS = 1 << 14,
     GGUF_MAX_KEY_BYTES = 1 << 16,
     GGUF_MAX_NAME_BYTES = 256, // tensor names
     GGUF_MAX_DIMS = 4,
     GGUF_MAX_PARTS = 1024,
+    GGUF_MIN_ALIGNMENT = 8,
+    GGUF_MAX_ALIGNMENT = 1 << 20,
+    GGUF_DEFAULT_ALIGNMENT = 32, // a file without general.alignment
 };
 
 enum gguf_type {
@@ -53,7 +60,7 @@ struct gguf_key {
     struct gguf_string name;
     enum gguf_type type, element; // element: of an array
     uint64_t count;               // of an array, else 1
-    const uint8_t *data;          // raw value: element 0
+    const uint8_t *data;          // raw value: element 0; of a string, its length
     size_t size;                  // bytes of the raw value
     const uint64_t *string_at;    // of an array of strings: offset of string i's length in data
 };
@@ -101,7 +108,7 @@ bool gguf_get_i64(const struct gguf *g, const char *name, int64_t *out);
 bool gguf_get_f64(const struct gguf *g, const char *name, double *out);
 bool gguf_get_bool(const struct gguf *g, const char *name, bool *out);
 bool gguf_get_string(const struct gguf *g, const char *name, struct gguf_string *out);
-// Element i of an array key, i < count.
+// Element i of an array key, i < count. A string key is an array of one.
 struct gguf_string gguf_string_at(const struct gguf_key *k, uint64_t i);
 bool gguf_int_at(const struct gguf_key *k, uint64_t i, int64_t *out);
 bool gguf_float_at(const struct gguf_key *k, uint64_t i, double *out);
@@ -112,5 +119,9 @@ bool gguf_float_at(const struct gguf_key *k, uint64_t i, double *out);
 enum { GGUF_SAMPLES = 8, GGUF_SAMPLE_BYTES = 4096 };
 int gguf_tensor_digest(const struct gguf *g, const struct gguf_tensor *t, struct digest *out,
                        struct err *e);
-// Digest over all metadata that decides what is computed: architecture keys and vocabulary.
+// SHA-256 over all metadata that decides what is computed: general.architecture, the keys of that
+// architecture ("llama.*") and the vocabulary ("tokenizer.ggml.*"). Names, licences, chat templates
+// and split.* are left out, so a renamed or split copy of a model has the digest of the original.
+// Keys go in sorted by name, each as {u64 length, name, u32 type, u32 element, u64 count, raw
+// value}.
 struct digest gguf_metadata_digest(const struct gguf *g);
