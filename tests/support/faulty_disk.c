@@ -1,0 +1,145 @@
+// A disk that fails when a test says so: see faulty_disk.h. Counters are atomic, since weights may
+// be read by several threads.
+#include "faulty_disk.h"
+
+#include "disk/io.h"
+
+#include <errno.h>
+
+static struct disk_faults faults;
+static long calls[DISK_CALLS];
+static int64_t written;
+static bool happened;
+
+// Counts a call; true when it is the one that fails, with errno set.
+static bool fails(enum disk_call call)
+{
+    long n = __atomic_fetch_add(&calls[call], 1, __ATOMIC_RELAXED);
+    if (call != faults.call || n != faults.nth)
+        return false;
+    __atomic_store_n(&happened, true, __ATOMIC_RELAXED);
+    errno = faults.error;
+    return true;
+}
+
+static bool interrupted(enum disk_call call)
+{
+    if (!faults.interrupt || __atomic_load_n(&calls[call], __ATOMIC_RELAXED) % 2 == 0)
+        return false;
+    errno = EINTR;
+    return true;
+}
+
+static size_t cut(size_t size)
+{
+    return faults.most && size > faults.most ? faults.most : size;
+}
+
+static int faulty_open(const char *path, int flags, unsigned mode)
+{
+    return fails(DISK_OPEN) ? -1 : disk_io_real.open(path, flags, mode);
+}
+
+static int faulty_close(int fd) // closes all the same, as the kernel does
+{
+    bool failing = fails(DISK_CLOSE);
+    int error = errno, rc = disk_io_real.close(fd);
+    if (!failing)
+        return rc;
+    errno = error;
+    return -1;
+}
+
+static ssize_t faulty_pread(int fd, void *data, size_t size, int64_t offset)
+{
+    if (fails(DISK_PREAD))
+        return faults.error ? -1 : 0;
+    return interrupted(DISK_PREAD) ? -1 : disk_io_real.pread(fd, data, cut(size), offset);
+}
+
+static ssize_t faulty_pwrite(int fd, const void *data, size_t size, int64_t offset)
+{
+    if (fails(DISK_PWRITE) || interrupted(DISK_PWRITE))
+        return -1;
+    size = cut(size);
+    if (faults.full && written + (int64_t)size > faults.room)
+        size = (size_t)(faults.room - written);
+    if (faults.full && size == 0) {
+        happened = true;
+        errno = ENOSPC;
+        return -1;
+    }
+    ssize_t n = disk_io_real.pwrite(fd, data, size, offset);
+    written += n > 0 ? n : 0;
+    return n;
+}
+
+static int64_t faulty_size(int fd)
+{
+    return fails(DISK_SIZE) ? -1 : disk_io_real.size(fd);
+}
+
+static void *faulty_map(int fd, size_t size, int64_t offset)
+{
+    return fails(DISK_MAP) ? NULL : disk_io_real.map(fd, size, offset);
+}
+
+static int faulty_unmap(void *p, size_t size)
+{
+    return fails(DISK_UNMAP) ? -1 : disk_io_real.unmap(p, size);
+}
+
+static int faulty_advise(void *p, size_t size, int advice)
+{
+    return fails(DISK_ADVISE) ? -1 : disk_io_real.advise(p, size, advice);
+}
+
+static int faulty_rename(const char *from, const char *to)
+{
+    return fails(DISK_RENAME) ? -1 : disk_io_real.rename(from, to);
+}
+
+static int faulty_unlink(const char *path)
+{
+    return fails(DISK_UNLINK) ? -1 : disk_io_real.unlink(path);
+}
+
+static int faulty_fsync(int fd)
+{
+    return fails(DISK_FSYNC) ? -1 : disk_io_real.fsync(fd);
+}
+
+static const struct disk_io faulty = {
+    .open = faulty_open,
+    .close = faulty_close,
+    .pread = faulty_pread,
+    .pwrite = faulty_pwrite,
+    .size = faulty_size,
+    .map = faulty_map,
+    .unmap = faulty_unmap,
+    .advise = faulty_advise,
+    .rename = faulty_rename,
+    .unlink = faulty_unlink,
+    .fsync = faulty_fsync,
+};
+
+void faulty_disk(struct disk_faults f)
+{
+    faults = f;
+    written = 0;
+    happened = false;
+    for (int i = 0; i < DISK_CALLS; i++)
+        calls[i] = 0;
+    disk_io = &faulty;
+}
+
+bool faulty_disk_end(void)
+{
+    disk_io = &disk_io_real;
+    return happened;
+}
+
+long faulty_disk_calls(enum disk_call call)
+{
+    return __atomic_load_n(&calls[call], __ATOMIC_RELAXED);
+}
