@@ -25,6 +25,7 @@ enum {
     WIRE_MAX_SESSIONS = 256,
     WIRE_MAX_CONTEXT = 1 << 24, // positions of a session
     WIRE_MAX_WIDTH = 1 << 15,   // activations of one token
+    WIRE_MAX_PAGES = 1 << 20,   // of the KV cache
     WIRE_MAX_ADDRESSES = 8,
     WIRE_MAX_TIMES = 64, // entries of one timing report
     WIRE_MAX_TEXT = 480,

@@ -18,4 +18,4 @@ bool frame_queue_push(struct frame_queue *q, struct frame *f);
 struct frame *frame_queue_pop(struct frame_queue *q, int64_t timeout_ns, int64_t spin_ns);
 void frame_queue_wake(struct frame_queue *q);  // a waiting pop returns NULL
 void frame_queue_close(struct frame_queue *q); // pops return what is left, then NULL at once
-bool frame_queue_closed(const struct frame_queue *q);
+bool frame_queue_closed(struct frame_queue *q);
