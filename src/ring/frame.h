@@ -64,7 +64,8 @@ int frame_read_ready(struct wire_ready *out, const void *data, size_t size, stru
 int frame_read_heartbeat(struct wire_heartbeat *out, const void *data, size_t size, struct err *e);
 int frame_read_timing(struct wire_timing *out, const struct wire_time **times, const void *data,
                       size_t size, struct err *e);
-int frame_read_empty(enum wire_type type, const void *data, size_t size, struct err *e); // RESET
+// GO, LINKED: a header and nothing else.
+int frame_read_empty(enum wire_type type, const void *data, size_t size, struct err *e);
 
 struct pass_view { // points into the frame
     struct wire_header header;

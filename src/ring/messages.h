@@ -43,12 +43,13 @@ enum wire_type {
     WIRE_OFFER,     // head: the model, by digests, and what a node must have room for
     WIRE_PLAN,      // head: who runs which layers
     WIRE_ROSTER,    // head: who the nodes are and where they listen
-    WIRE_READY,     // worker: loaded, my edges may be dialled
+    WIRE_READY,     // worker: loaded, my edge may be dialled
     WIRE_NOT_READY, // worker: a sentence
+    WIRE_GO,        // head: all are ready, dial the next node
+    WIRE_LINKED,    // worker: my edge to the next node is open
     WIRE_HEARTBEAT, // both, also on pass links
     WIRE_TIMING,    // worker: what passes cost it
     WIRE_FAILED,    // worker: pass `header.pass` went wrong, a sentence
-    WIRE_RESET,     // head: forget all sessions; header.epoch is the new epoch of the same plan
     WIRE_END,       // head: this ring is over, wait for the next head; a sentence
     WIRE_LEAVE,     // both: I go, a sentence
     WIRE_PASS,      // pass links only
