@@ -233,22 +233,28 @@ static int walk_magic(struct walk *w, struct gguf_part *p)
                            p->path, p->version);
 }
 
+static int check_count(struct walk *w, const char *of, uint64_t n, uint64_t most, size_t least)
+{
+    if (n > most)
+        return w->rc = err_set(w->e, ERR_FAILED,
+                               "%s: it says that it has %llu %s, more than any model has; the file "
+                               "is damaged",
+                               w->part->path, (unsigned long long)n, of);
+    if (n > walk_left(w) / least)
+        return w->rc = err_set(w->e, ERR_FAILED,
+                               "%s: it says that it has %llu %s, more than its %llu bytes can "
+                               "hold; it is cut short or damaged, get it again",
+                               w->part->path, (unsigned long long)n, of,
+                               (unsigned long long)w->part->size);
+    return 0;
+}
+
 static int walk_counts(struct walk *w, struct gguf_part *p)
 {
     uint64_t n_tensors = walk_u64(w, "its first bytes"), n_keys = walk_u64(w, "its first bytes");
-    if (w->rc)
+    if (w->rc || check_count(w, "keys", n_keys, GGUF_MAX_KEYS, MIN_KEY_BYTES) ||
+        check_count(w, "tensors", n_tensors, GGUF_MAX_TENSORS, MIN_TENSOR_BYTES))
         return w->rc;
-    uint64_t left = walk_left(w);
-    if (n_keys > GGUF_MAX_KEYS || n_keys > left / MIN_KEY_BYTES)
-        return w->rc = err_set(w->e, ERR_FAILED,
-                               "%s: it says that it has %llu keys, more than its size or sense "
-                               "allows; the file is damaged",
-                               p->path, (unsigned long long)n_keys);
-    if (n_tensors > GGUF_MAX_TENSORS || n_tensors > left / MIN_TENSOR_BYTES)
-        return w->rc = err_set(w->e, ERR_FAILED,
-                               "%s: it says that it has %llu tensors, more than its size or sense "
-                               "allows; the file is damaged",
-                               p->path, (unsigned long long)n_tensors);
     p->n_keys = (size_t)n_keys;
     p->n_tensors = (size_t)n_tensors;
     return 0;
