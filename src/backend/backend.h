@@ -56,6 +56,8 @@ void buf_free(struct buf *u);
 size_t buf_size(const struct buf *u);
 void buf_write(struct buf *u, size_t offset, const void *data, size_t size);
 void buf_read(const struct buf *u, size_t offset, void *data, size_t size);
+// Copies within a buffer; the ranges do not overlap.
+void buf_copy(struct buf *u, size_t to, size_t from, size_t size);
 // Host address of a buffer, or NULL on devices whose memory the host cannot touch.
 void *buf_host(struct buf *u);
 
@@ -82,8 +84,8 @@ enum { KV_PAGE_TOKENS = 64 };
 struct list_limits {
     int max_rows; // tokens of a batch
     int max_ops;
-    int max_width;   // largest n_in or n_out of an activation row
-    int max_context; // positions a row can attend to
+    int max_pieces; // waited for in one recording
+    int max_width;  // largest n_in or n_out of an activation row
     int max_heads, max_head_dim;
 };
 

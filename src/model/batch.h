@@ -30,7 +30,8 @@ struct batch {
     int n_tokens, n_ops;
     const struct batch_token *tokens;
     const struct session_op *ops; // applied in order before the tokens
-    uint32_t group, chunk;        // chunk `chunk` of prompt `group`; 0, 0: no prompt
+    uint64_t pass;         // its number: the rounds of one pass share it, the next has the next
+    uint32_t group, chunk; // chunk `chunk` of prompt `group`; 0, 0: no prompt
 };
 
 enum {

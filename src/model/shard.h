@@ -30,6 +30,8 @@ struct window {
     int lo, hi; // layers [lo, hi); lo == hi: empty
 };
 
+enum { SHARD_MAX_PASSES = 16 }; // begun and not through all their windows
+
 struct shard_options {
     const struct window *windows; // the node's, any order, disjoint
     int n_windows;
@@ -47,6 +49,11 @@ size_t shard_kv_bytes(const struct shard *s);
 
 // Once per pass and node, before its first window: session operations and room in the cache.
 // Refuses what does not fit or is out of order (a frame from a confused peer).
+//
+// Passes may overlap: pass 8 may begin, and change sessions, while pass 7 has rounds to go here.
+// Each pass keeps the pages as they were for it, and copies of a fork happen window by window, so
+// every window sees the passes as if they had come one after the other. All of a pass's calls carry
+// the same batch.pass, and each window must see the passes in their order.
 int shard_begin(struct shard *s, const struct batch *b, struct err *e);
 
 // hidden (n_tokens, n_embd), host memory.

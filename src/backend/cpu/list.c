@@ -1,0 +1,333 @@
+// Lists: recording with its barriers, and the one parallel region that runs them.
+//
+// Pieces of weights: list_wait takes a slot for each piece and thread 0 fills it with the piece's
+// address; the operations that use the piece stand behind a barrier. When a piece cannot be had,
+// thread 0 notes the phase (the stretch between two barriers) in which that happened, and at the
+// end of this phase, where they all meet, all threads leave.
+#include "backend/cpu/cpu.h"
+#include "base/arith.h"
+#include "base/check.h"
+#include "base/guard.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- lifetime ----------------------------------------------------------------------------------
+
+static size_t floats(size_t a, size_t b)
+{
+    size_t n;
+    return size_mul(a, b, &n) && size_mul(n, sizeof(float), &n) ? n : SIZE_MAX;
+}
+
+static size_t plan_memory(const struct list_limits *m, int n_threads)
+{
+    size_t total = arena_plan(0, (size_t)m->max_ops * sizeof(struct op));
+    total = arena_plan(total, (size_t)m->max_pieces * sizeof(struct slot));
+    total = arena_plan(total, (size_t)n_threads * sizeof(struct attend_scratch));
+    for (int t = 0; t < n_threads; t++) {
+        total = arena_plan(total, (size_t)m->max_heads * sizeof(struct attn_partial));
+        for (int h = 0; h <= m->max_heads; h++)
+            total = arena_plan(total, floats((size_t)m->max_head_dim, 1));
+        total = arena_plan(total, floats(KV_PAGE_TOKENS, 1));
+    }
+    return total;
+}
+
+static void take_memory(struct list *l)
+{
+    const struct list_limits *m = &l->limits;
+    int n_threads = l->backend->n_threads;
+    size_t acc = floats((size_t)m->max_head_dim, 1);
+    l->ops = arena_take(&l->memory, (size_t)m->max_ops * sizeof(struct op));
+    l->slots = arena_take(&l->memory, (size_t)m->max_pieces * sizeof(struct slot));
+    l->attend = arena_take(&l->memory, (size_t)n_threads * sizeof(struct attend_scratch));
+    for (int t = 0; t < n_threads; t++) {
+        struct attend_scratch *a = &l->attend[t];
+        a->heads = arena_take(&l->memory, (size_t)m->max_heads * sizeof(struct attn_partial));
+        for (int h = 0; h < m->max_heads; h++)
+            a->heads[h].acc = arena_take(&l->memory, acc);
+        a->chunk.acc = arena_take(&l->memory, acc);
+        a->scores = arena_take(&l->memory, floats(KV_PAGE_TOKENS, 1));
+    }
+}
+
+int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
+             const struct piece_source *weights, struct err *e)
+{
+    struct list *l = calloc(1, sizeof *l);
+    if (!l)
+        return err_set(e, ERR_NO_MEMORY, "no memory for a list of operations");
+    l->backend = b;
+    l->limits = *limits;
+    l->weights = *weights;
+    int rc = 0;
+    if (arena_init(&l->memory, plan_memory(limits, b->n_threads))) {
+        rc = err_set(e, ERR_NO_MEMORY, "no memory for a list of %d operations", limits->max_ops);
+        goto out;
+    }
+    take_memory(l);
+    // Whole blocks of the widest format, whatever the widest row is.
+    size_t width = ((size_t)limits->max_width + 255) / 256 * 256;
+    for (int act = ACT_Q8; !rc && act < ACT_COUNT; act++) {
+        size_t size;
+        if (!size_mul(act_row_bytes((enum act)act, width), (size_t)limits->max_rows, &size))
+            size = SIZE_MAX;
+        rc = buf_new(&l->quantized[act].buf, b, size, "activations", e);
+    }
+    if (!rc)
+        rc = buf_new(&l->angles, b, floats((size_t)limits->max_rows, (size_t)limits->max_head_dim),
+                     "angles", e);
+out:
+    if (rc) {
+        list_free(l);
+        return rc;
+    }
+    list_reset(l);
+    *out = l;
+    return 0;
+}
+
+void list_free(struct list *l)
+{
+    if (!l)
+        return;
+    for (int act = 0; act < ACT_COUNT; act++)
+        buf_free(l->quantized[act].buf);
+    buf_free(l->angles);
+    arena_fini(&l->memory);
+    free(l);
+}
+
+void list_reset(struct list *l)
+{
+    l->n_ops = l->phase_start = l->n_slots = 0;
+    for (int act = 0; act < ACT_COUNT; act++)
+        l->quantized[act].of = NULL;
+    l->angles_rows = NULL;
+}
+
+// ---- recording ---------------------------------------------------------------------------------
+
+struct op *list_next(struct list *l, void (*run)(struct list *, struct op *, int), enum split split,
+                     int n, int width)
+{
+    CHECK(l->n_ops < l->limits.max_ops);
+    CHECK(n >= 0 && n <= l->limits.max_rows);
+    struct op *op = &l->ops[l->n_ops];
+    memset(op, 0, sizeof *op);
+    op->run = run;
+    op->split = split;
+    op->n = n;
+    op->width = width;
+    return op;
+}
+
+static void add_operand(struct op *op, struct buf *u, int width, bool written)
+{
+    CHECK(op->n_operands < OP_MAX_OPERANDS);
+    op->operands[op->n_operands++] = (struct operand){u, width, written};
+}
+
+void op_reads(struct op *op, struct buf *u, int width)
+{
+    CHECK(width < 0 || floats((size_t)op->n, (size_t)width) <= u->size);
+    add_operand(op, u, width, false);
+}
+
+void op_writes(struct op *op, struct buf *u, int width)
+{
+    CHECK(width < 0 || floats((size_t)op->n, (size_t)width) <= u->size);
+    add_operand(op, u, width, true);
+}
+
+static int find_slot(const struct list *l, uint32_t piece)
+{
+    for (int i = l->n_slots - 1; i >= 0; i--)
+        if (l->slots[i].piece == piece && l->slots[i].open)
+            return i;
+    return -1;
+}
+
+void op_uses(struct list *l, struct op *op, const struct weight *w)
+{
+    op->w = *w;
+    op->use = PIECE_USE;
+    op->slot = find_slot(l, w->piece);
+    op->n_slots = 1;
+    CHECK(op->slot >= 0);
+}
+
+// Whether every thread touches the same part of a shared operand in both operations.
+static bool same_split(const struct op *a, const struct operand *x, const struct op *b,
+                       const struct operand *y)
+{
+    if (a->split != b->split || x->width != y->width || x->width == OPERAND_ELSEWHERE)
+        return false;
+    if (a->split == SPLIT_ROWS)
+        return a->n == b->n;
+    if (a->split == SPLIT_BLOCKS)
+        return a->n == b->n && a->width == b->width;
+    return false;
+}
+
+static bool must_wait(const struct op *later, const struct op *earlier)
+{
+    for (int i = 0; i < later->n_operands; i++) {
+        const struct operand *x = &later->operands[i];
+        for (int j = 0; j < earlier->n_operands; j++) {
+            const struct operand *y = &earlier->operands[j];
+            if (x->buf == y->buf && (x->written || y->written) && !same_split(later, x, earlier, y))
+                return true;
+        }
+    }
+    bool shares_pieces = later->use && earlier->use &&
+                         later->slot < earlier->slot + earlier->n_slots &&
+                         earlier->slot < later->slot + later->n_slots;
+    return shares_pieces && (earlier->use == PIECE_WAIT || later->use == PIECE_DONE);
+}
+
+void list_commit(struct list *l, struct op *op)
+{
+    for (int i = l->phase_start; i < l->n_ops && !op->barrier; i++)
+        op->barrier = must_wait(op, &l->ops[i]);
+    if (op->barrier)
+        l->phase_start = l->n_ops;
+    for (int i = 0; i < op->n_operands; i++)
+        for (int act = 0; act < ACT_COUNT; act++)
+            if (op->operands[i].written && op->operands[i].buf == l->quantized[act].of)
+                l->quantized[act].of = NULL;
+    l->n_ops++;
+}
+
+static void run_wait(struct list *l, struct op *op, int thread)
+{
+    if (thread)
+        return;
+    for (int i = op->slot; i < op->slot + op->n_slots; i++) {
+        struct slot *s = &l->slots[i];
+        s->address = l->weights.acquire(l->weights.ctx, s->piece, &l->failure);
+        if (!s->address) {
+            err_set(&l->failure, ERR_FAILED, "piece %u of the weights cannot be had",
+                    (unsigned)s->piece);
+            return;
+        }
+    }
+}
+
+static void run_done(struct list *l, struct op *op, int thread)
+{
+    if (thread)
+        return;
+    for (int i = op->slot; i < op->slot + op->n_slots; i++) {
+        l->weights.done(l->weights.ctx, l->slots[i].piece);
+        l->slots[i].address = NULL;
+    }
+}
+
+void list_wait(struct list *l, uint32_t first, uint32_t n)
+{
+    CHECK(n > 0 && n <= (uint32_t)(l->limits.max_pieces - l->n_slots));
+    struct op *op = list_next(l, run_wait, SPLIT_FIRST, 0, 0);
+    op->use = PIECE_WAIT;
+    op->slot = l->n_slots;
+    op->n_slots = (int)n;
+    for (uint32_t i = 0; i < n; i++)
+        l->slots[l->n_slots++] = (struct slot){.piece = first + i, .open = true};
+    list_commit(l, op);
+}
+
+void list_done(struct list *l, uint32_t first, uint32_t n)
+{
+    struct op *op = list_next(l, run_done, SPLIT_FIRST, 0, 0);
+    op->use = PIECE_DONE;
+    op->slot = find_slot(l, first);
+    op->n_slots = (int)n;
+    CHECK(op->slot >= 0 && op->slot + op->n_slots <= l->n_slots);
+    for (uint32_t i = 0; i < n; i++) {
+        struct slot *s = &l->slots[op->slot + (int)i];
+        CHECK(s->piece == first + i && s->open);
+        s->open = false;
+    }
+    list_commit(l, op);
+}
+
+// ---- running -----------------------------------------------------------------------------------
+
+struct range op_share(const struct list *l, int n, int thread)
+{
+    int64_t t = l->backend->n_threads;
+    return (struct range){
+        .lo = (int)(((int64_t)n * thread + t - 1) / t),
+        .hi = (int)(((int64_t)n * (thread + 1) + t - 1) / t),
+    };
+}
+
+struct column_walk column_walk_of(const struct list *l, const struct op *op, int thread)
+{
+    int per_row = (op->width + SPLIT_BLOCK_WIDTH - 1) / SPLIT_BLOCK_WIDTH;
+    struct range r = op_share(l, op->n * per_row, thread);
+    return (struct column_walk){.at = r.lo, .end = r.hi, .per_row = per_row, .width = op->width};
+}
+
+bool column_walk_next(struct column_walk *c)
+{
+    if (c->at >= c->end)
+        return false;
+    int left = c->end - c->at, first = c->at % c->per_row;
+    int blocks = c->per_row - first < left ? c->per_row - first : left;
+    c->row = c->at / c->per_row;
+    c->lo = first * SPLIT_BLOCK_WIDTH;
+    c->hi = (first + blocks) * SPLIT_BLOCK_WIDTH < c->width ? (first + blocks) * SPLIT_BLOCK_WIDTH
+                                                            : c->width;
+    c->at += blocks;
+    return true;
+}
+
+bool op_claim(struct op *op, int total, int step, struct range *out)
+{
+    int lo = atomic_fetch_add_explicit(&op->next, step, memory_order_relaxed);
+    if (lo >= total)
+        return false;
+    *out = (struct range){lo, lo + step < total ? lo + step : total};
+    return true;
+}
+
+static void run_thread(void *arg, int thread)
+{
+    struct list *l = arg;
+    guard_enter();
+    for (int i = 0, phase = 0; i < l->n_ops; i++) {
+        struct op *op = &l->ops[i];
+        if (op->barrier) {
+            pool_barrier(l->backend->pool);
+            // Thread 0 may be a phase ahead already: only what failed before the barrier counts.
+            if (atomic_load_explicit(&l->failed_phase, memory_order_relaxed) <= phase)
+                break;
+            phase++;
+        }
+        op->run(l, op, thread);
+        if (thread == 0 && l->failure.code && phase < atomic_load(&l->failed_phase))
+            atomic_store_explicit(&l->failed_phase, phase, memory_order_relaxed);
+    }
+    guard_leave();
+}
+
+int list_run(struct list *l, struct err *e)
+{
+    guard_enter();
+    atomic_store(&l->failed_phase, INT_MAX);
+    l->failure.code = 0;
+    for (int i = 0; i < l->n_ops; i++)
+        atomic_store_explicit(&l->ops[i].next, 0, memory_order_relaxed);
+    pool_run(l->backend->pool, run_thread, l);
+    for (int i = 0; i < l->n_slots; i++) {
+        struct slot *s = &l->slots[i];
+        if (s->address)
+            l->weights.done(l->weights.ctx, s->piece);
+        s->address = NULL;
+    }
+    guard_leave();
+    return l->failure.code ? err_set(e, l->failure.code, "%s", l->failure.text) : 0;
+}

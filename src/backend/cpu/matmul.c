@@ -1,0 +1,104 @@
+// Matrix products: activations quantized once per input and format, then rows of weights claimed by
+// whichever thread is free. A product's bits do not depend on who computed it.
+#include "backend/cpu/cpu.h"
+#include "base/check.h"
+
+enum {
+    CLAIMS_PER_THREAD =
+        8,           // so that a thread which lost its core for a while does not hold the rest
+    CLAIM_ROWS = 16, // a cache line of results
+};
+
+static void quantize_columns(struct list *l, struct op *op, int t, int lo, int hi)
+{
+    const struct kernels *k = l->backend->kernels;
+    uint8_t *row = op->out->memory.base + (size_t)t * act_row_bytes(op->act, (size_t)op->width);
+    k->quantize[op->act](row + act_row_bytes(op->act, (size_t)lo), row_of(op->a, t, op->width) + lo,
+                         (size_t)(hi - lo));
+}
+
+static void run_quantize_rows(struct list *l, struct op *op, int thread)
+{
+    struct range r = op_share(l, op->n, thread);
+    for (int t = r.lo; t < r.hi; t++)
+        quantize_columns(l, op, t, 0, op->width);
+}
+
+static void run_quantize_blocks(struct list *l, struct op *op, int thread)
+{
+    struct column_walk walk = column_walk_of(l, op, thread);
+    while (column_walk_next(&walk))
+        quantize_columns(l, op, walk.row, walk.lo, walk.hi);
+}
+
+// Who wrote x since the last barrier decides how its quantization is split: with the writer.
+static enum split split_of_writer(const struct list *l, const struct buf *x)
+{
+    for (int i = l->n_ops - 1; i >= l->phase_start; i--) {
+        const struct op *op = &l->ops[i];
+        for (int j = 0; j < op->n_operands; j++)
+            if (op->operands[j].buf == x && op->operands[j].written)
+                return op->split == SPLIT_ROWS ? SPLIT_ROWS : SPLIT_BLOCKS;
+    }
+    return SPLIT_BLOCKS;
+}
+
+static struct buf *quantized(struct list *l, struct buf *x, int width, int n, enum act act)
+{
+    struct quantized *q = &l->quantized[act];
+    if (q->of == x && q->n == n && q->width == width)
+        return q->buf;
+    enum split split = split_of_writer(l, x);
+    struct op *op = list_next(l, split == SPLIT_ROWS ? run_quantize_rows : run_quantize_blocks,
+                              split, n, width);
+    op->out = q->buf;
+    op->a = x;
+    op->act = act;
+    op_reads(op, x, width);
+    op_writes(op, q->buf, OPERAND_ELSEWHERE);
+    list_commit(l, op);
+    q->of = x;
+    q->n = n;
+    q->width = width;
+    return q->buf;
+}
+
+static void run_matmul(struct list *l, struct op *op, int thread)
+{
+    (void)thread;
+    const struct kernels *k = l->backend->kernels;
+    struct matmul_args args = {
+        .out = row_of(op->out, 0, op->w.n_out),
+        .out_stride = (size_t)op->w.n_out,
+        .w = weight_at(l, op),
+        .w_stride = op->w.row_bytes,
+        .x = op->a->memory.base,
+        .x_stride = act_row_bytes(op->act, (size_t)op->w.n_in),
+        .n_in = (size_t)op->w.n_in,
+        .n_tokens = op->n,
+    };
+    int step = op->w.n_out / (l->backend->n_threads * CLAIMS_PER_THREAD);
+    step = (step + CLAIM_ROWS) / CLAIM_ROWS * CLAIM_ROWS;
+    for (struct range r; op_claim(op, op->w.n_out, step, &r);) {
+        args.row_lo = r.lo;
+        args.row_hi = r.hi;
+        k->format[op->w.type].matmul(&args);
+    }
+}
+
+void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n)
+{
+    CHECK(kernels_can(w->type) && w->n_in <= l->limits.max_width);
+    if (!n)
+        return;
+    enum act act = l->backend->kernels->format[w->type].act;
+    struct buf *in = act == ACT_F32 ? x : quantized(l, x, w->n_in, n, act);
+    struct op *op = list_next(l, run_matmul, SPLIT_CLAIM, n, w->n_out);
+    op->out = out;
+    op->a = in;
+    op->act = act;
+    op_uses(l, op, w);
+    op_reads(op, in, act == ACT_F32 ? w->n_in : OPERAND_ELSEWHERE);
+    op_writes(op, out, w->n_out);
+    list_commit(l, op);
+}

@@ -1,0 +1,159 @@
+// Operations that work on each row by itself. All of them split by rows, so that chains of them run
+// without barriers; silu_mul alone, whose rows are long, splits by blocks of columns.
+#include "backend/cpu/cpu.h"
+#include "base/check.h"
+
+#include <string.h>
+
+static void run_embed(struct list *l, struct op *op, int thread)
+{
+    const struct format_kernels *f = &l->backend->kernels->format[op->w.type];
+    struct range r = op_share(l, op->n, thread);
+    for (int t = r.lo; t < r.hi; t++)
+        f->decode(row_of(op->out, t, op->w.n_in),
+                  weight_at(l, op) + (size_t)op->ids[t] * op->w.row_bytes, (size_t)op->w.n_in);
+}
+
+void op_embed(struct list *l, struct buf *out, const struct weight *w, const int32_t *ids, int n)
+{
+    CHECK(kernels_can(w->type));
+    struct op *op = list_next(l, run_embed, SPLIT_ROWS, n, w->n_in);
+    op->out = out;
+    op->ids = ids;
+    op_uses(l, op, w);
+    op_writes(op, out, w->n_in);
+    list_commit(l, op);
+}
+
+static void run_rms_norm(struct list *l, struct op *op, int thread)
+{
+    const float *w = (const float *)weight_at(l, op);
+    struct range r = op_share(l, op->n, thread);
+    for (int t = r.lo; t < r.hi; t++)
+        l->backend->kernels->rms_norm(row_of(op->out, t, op->width), row_of(op->a, t, op->width), w,
+                                      (size_t)op->width, op->number);
+}
+
+void op_rms_norm(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n,
+                 float eps)
+{
+    CHECK(w->type == WT_F32 && w->n_out == 1);
+    struct op *op = list_next(l, run_rms_norm, SPLIT_ROWS, n, w->n_in);
+    op->out = out;
+    op->a = x;
+    op->number = eps;
+    op_uses(l, op, w);
+    op_reads(op, x, w->n_in);
+    op_writes(op, out, w->n_in);
+    list_commit(l, op);
+}
+
+static void run_rms_norm_heads(struct list *l, struct op *op, int thread)
+{
+    const float *w = (const float *)weight_at(l, op);
+    struct range r = op_share(l, op->n, thread);
+    for (int t = r.lo; t < r.hi; t++)
+        for (int h = 0; h < op->n_heads; h++) {
+            float *x = row_of(op->a, t, op->width) + (size_t)h * (size_t)op->head_dim;
+            l->backend->kernels->rms_norm(x, x, w, (size_t)op->head_dim, op->number);
+        }
+}
+
+void op_rms_norm_heads(struct list *l, struct buf *x, const struct weight *w, int n, int n_heads,
+                       float eps)
+{
+    CHECK(w->type == WT_F32 && w->n_out == 1);
+    struct op *op = list_next(l, run_rms_norm_heads, SPLIT_ROWS, n, n_heads * w->n_in);
+    op->a = x;
+    op->n_heads = n_heads;
+    op->head_dim = w->n_in;
+    op->number = eps;
+    op_uses(l, op, w);
+    op_writes(op, x, op->width);
+    list_commit(l, op);
+}
+
+static void run_add_bias(struct list *l, struct op *op, int thread)
+{
+    const float *bias = (const float *)weight_at(l, op);
+    struct range r = op_share(l, op->n, thread);
+    for (int t = r.lo; t < r.hi; t++) {
+        float *x = row_of(op->a, t, op->width);
+        l->backend->kernels->add(x, x, bias, (size_t)op->width);
+    }
+}
+
+void op_add_bias(struct list *l, struct buf *x, const struct weight *bias, int n)
+{
+    CHECK(bias->type == WT_F32 && bias->n_out == 1);
+    struct op *op = list_next(l, run_add_bias, SPLIT_ROWS, n, bias->n_in);
+    op->a = x;
+    op_uses(l, op, bias);
+    op_writes(op, x, bias->n_in);
+    list_commit(l, op);
+}
+
+static void run_add(struct list *l, struct op *op, int thread)
+{
+    struct range r = op_share(l, op->n, thread);
+    size_t n = (size_t)(r.hi - r.lo) * (size_t)op->width;
+    if (n)
+        l->backend->kernels->add(row_of(op->out, r.lo, op->width), row_of(op->a, r.lo, op->width),
+                                 row_of(op->b, r.lo, op->width), n);
+}
+
+void op_add(struct list *l, struct buf *out, struct buf *a, struct buf *b, int width, int n)
+{
+    struct op *op = list_next(l, run_add, SPLIT_ROWS, n, width);
+    op->out = out;
+    op->a = a;
+    op->b = b;
+    op_reads(op, a, width);
+    op_reads(op, b, width);
+    op_writes(op, out, width);
+    list_commit(l, op);
+}
+
+static void run_silu_mul(struct list *l, struct op *op, int thread)
+{
+    struct column_walk walk = column_walk_of(l, op, thread);
+    while (column_walk_next(&walk))
+        l->backend->kernels->silu_mul(row_of(op->out, walk.row, op->width) + walk.lo,
+                                      row_of(op->a, walk.row, op->width) + walk.lo,
+                                      row_of(op->b, walk.row, op->width) + walk.lo,
+                                      (size_t)(walk.hi - walk.lo));
+}
+
+void op_silu_mul(struct list *l, struct buf *out, struct buf *gate, struct buf *up, int width,
+                 int n)
+{
+    struct op *op = list_next(l, run_silu_mul, SPLIT_BLOCKS, n, width);
+    op->out = out;
+    op->a = gate;
+    op->b = up;
+    op_reads(op, gate, width);
+    op_reads(op, up, width);
+    op_writes(op, out, width);
+    list_commit(l, op);
+}
+
+static void run_gather(struct list *l, struct op *op, int thread)
+{
+    struct range r = op_share(l, op->n, thread);
+    for (int t = r.lo; t < r.hi; t++)
+        memcpy(row_of(op->out, t, op->width), row_of(op->a, op->ids[t], op->width),
+               (size_t)op->width * sizeof(float));
+}
+
+void op_gather(struct list *l, struct buf *out, struct buf *x, const int32_t *index, int width,
+               int n)
+{
+    CHECK(out != x);
+    struct op *op = list_next(l, run_gather, SPLIT_ROWS, n, width);
+    op->out = out;
+    op->a = x;
+    op->ids = index;
+    op_reads(op, x, OPERAND_ELSEWHERE);
+    op_writes(op, out, width);
+    list_commit(l, op);
+}

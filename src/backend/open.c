@@ -1,0 +1,110 @@
+// Opening a device, and its buffers. The CPU is the only device so far: a thread pool, a kernel
+// table and plain memory.
+#include "backend/cpu/cpu.h"
+#include "base/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int backend_open_cpu(struct backend **out, const struct backend_options *o, struct err *e)
+{
+    int n_threads = o->n_threads ? o->n_threads : pool_default_threads();
+    enum isa isa = o->isa == ISA_COUNT ? isa_detect() : o->isa;
+    if (n_threads < 1 || n_threads > POOL_MAX_THREADS)
+        return err_set(e, ERR_USAGE, "%d threads are not possible; ask for 1 to %d", n_threads,
+                       POOL_MAX_THREADS);
+    if (isa > isa_detect())
+        return err_set(e, ERR_USAGE, "this machine has no %s; the best it has is %s", isa_name(isa),
+                       isa_name(isa_detect()));
+    struct backend *b = calloc(1, sizeof *b);
+    if (!b)
+        return err_set(e, ERR_NO_MEMORY, "no memory for the compute device");
+    b->n_threads = n_threads;
+    b->kernels = kernels_for(isa);
+    b->pool = pool_new(n_threads);
+    if (!b->pool) {
+        free(b);
+        return err_set(e, ERR_NO_MEMORY,
+                       "cannot start %d compute threads; ask for fewer with "
+                       "--threads",
+                       n_threads);
+    }
+    snprintf(b->description, sizeof b->description, "cpu %s, %d thread%s", b->kernels->isa,
+             n_threads, n_threads == 1 ? "" : "s");
+    *out = b;
+    return 0;
+}
+
+void backend_free(struct backend *b)
+{
+    if (!b)
+        return;
+    pool_free(b->pool);
+    free(b);
+}
+
+const char *backend_describe(const struct backend *b)
+{
+    return b->description;
+}
+
+const struct kernels *backend_kernels(const struct backend *b)
+{
+    return b->kernels;
+}
+
+int buf_new(struct buf **out, struct backend *b, size_t size, const char *name, struct err *e)
+{
+    (void)b; // memory of the CPU belongs to nobody
+    struct buf *u = calloc(1, sizeof *u);
+    if (!u || arena_init(&u->memory, size)) {
+        free(u);
+        return err_set(e, ERR_NO_MEMORY,
+                       "the system refuses %.1f MiB for %s; use a smaller context"
+                       " or free memory",
+                       (double)size / (1 << 20), name);
+    }
+    u->size = size;
+    *out = u;
+    return 0;
+}
+
+void buf_free(struct buf *u)
+{
+    if (!u)
+        return;
+    arena_fini(&u->memory);
+    free(u);
+}
+
+size_t buf_size(const struct buf *u)
+{
+    return u->size;
+}
+
+static uint8_t *span(const struct buf *u, size_t offset, size_t size)
+{
+    CHECK(offset <= u->size && size <= u->size - offset);
+    return u->memory.base + offset;
+}
+
+void buf_write(struct buf *u, size_t offset, const void *data, size_t size)
+{
+    memcpy(span(u, offset, size), data, size);
+}
+
+void buf_read(const struct buf *u, size_t offset, void *data, size_t size)
+{
+    memcpy(data, span(u, offset, size), size);
+}
+
+void buf_copy(struct buf *u, size_t to, size_t from, size_t size)
+{
+    memcpy(span(u, to, size), span(u, from, size), size);
+}
+
+void *buf_host(struct buf *u)
+{
+    return u->memory.base;
+}

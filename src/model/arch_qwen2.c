@@ -1,0 +1,16 @@
+// Qwen 2 and 2.5: as Llama, but halves of a head are rotated against each other and q, k and v have
+// biases.
+#include "model/arch.h"
+
+static void record_layer(struct forward *f, const struct layer *y)
+{
+    block_attention(f, y);
+    block_ffn(f, y);
+}
+
+const struct arch arch_qwen2 = {
+    .name = "qwen2",
+    .rope_layout = ROPE_HALVES,
+    .needs_attn_bias = true,
+    .record_layer = record_layer,
+};

@@ -1,0 +1,15 @@
+// The inside of struct model, for model.c and shard.c: where each tensor lies.
+#pragma once
+
+#include "gguf/gguf.h"
+#include "model/arch.h"
+#include "model/hparams.h"
+
+struct model {
+    const struct gguf *g;
+    struct hparams h;
+    const struct arch *arch;
+    struct weight embed, norm, output; // output is embed when tied
+    struct weight rope_factors;        // (n_rot / 2); n_in 0: absent
+    struct layer *layers;              // (n_layers)
+};
