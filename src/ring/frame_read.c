@@ -8,11 +8,14 @@
 enum { HEADER = sizeof(struct wire_header) };
 
 static const char *const type_names[WIRE_TYPE_COUNT] = {
-    [WIRE_HELLO] = "HELLO",   [WIRE_WELCOME] = "WELCOME",     [WIRE_REFUSE] = "REFUSE",
-    [WIRE_OFFER] = "OFFER",   [WIRE_PLAN] = "PLAN",           [WIRE_ROSTER] = "ROSTER",
-    [WIRE_READY] = "READY",   [WIRE_NOT_READY] = "NOT_READY", [WIRE_HEARTBEAT] = "HEARTBEAT",
-    [WIRE_TIMING] = "TIMING", [WIRE_FAILED] = "FAILED",       [WIRE_RESET] = "RESET",
-    [WIRE_END] = "END",       [WIRE_LEAVE] = "LEAVE",         [WIRE_PASS] = "PASS",
+    [WIRE_HELLO] = "HELLO",         [WIRE_WELCOME] = "WELCOME",
+    [WIRE_REFUSE] = "REFUSE",       [WIRE_OFFER] = "OFFER",
+    [WIRE_PLAN] = "PLAN",           [WIRE_ROSTER] = "ROSTER",
+    [WIRE_READY] = "READY",         [WIRE_NOT_READY] = "NOT_READY",
+    [WIRE_HEARTBEAT] = "HEARTBEAT", [WIRE_TIMING] = "TIMING",
+    [WIRE_FAILED] = "FAILED",       [WIRE_GO] = "GO",
+    [WIRE_LINKED] = "LINKED",       [WIRE_END] = "END",
+    [WIRE_LEAVE] = "LEAVE",         [WIRE_PASS] = "PASS",
 };
 
 static int malformed(struct err *e, enum wire_type type, const char *what)

@@ -107,7 +107,7 @@ void frame_write_timing(struct frame *f, uint32_t epoch, const struct wire_timin
 
 void frame_write_empty(struct frame *f, enum wire_type type, uint32_t epoch)
 {
-    CHECK(type == WIRE_RESET);
+    CHECK(type == WIRE_GO || type == WIRE_LINKED);
     fill(f, header_of(type, epoch), NULL, 0, NULL, 0);
 }
 
