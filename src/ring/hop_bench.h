@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+enum { HOP_MIN_PAYLOAD = 1024 };
+
 struct hop_figures { // one-way, half of a round trip
     double p50_us, p90_us, p99_us;
     int n;

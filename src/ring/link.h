@@ -19,6 +19,7 @@ enum {
     LINK_OPEN_MS = 5000,     // TCP, TLS, HELLO and its answer together
     LINK_HEARTBEAT_MS = 500, // default period
     LINK_FLUSH_MS = 1000,    // for what is queued when the link is closed
+    LINK_LINGER_MS = 500,    // for the peer to read our last words before the socket goes
     LINK_MAX_UNKNOWN = 32,   // connections that have not yet said who they are (ring/door.h)
 };
 
@@ -42,12 +43,14 @@ struct link_events {
                  const struct wire_hello *hello, struct wire_welcome *welcome, struct err *why);
     // Both: the link is open. Dialler: `welcome` is the listener's; listener: its own.
     void (*opened)(void *ctx, struct link *l, const struct wire_welcome *welcome);
-    // A frame with a good header, within max_frame; heartbeats are not shown. Owned by the callee.
+    // A frame with a good header, within max_frame; the callee's from now on. HEARTBEAT and LEAVE
+    // are the link's own business. While the pool has no free frame the link does not read, so the
+    // pool has one for all that may be under way.
     void (*frame)(void *ctx, struct link *l, struct frame *f);
     // The frame's last byte was given to the socket; it is released afterwards. May be NULL.
     void (*sent)(void *ctx, struct link *l, const struct frame *f, int64_t now_ns);
-    // The last call of a link, also when it never opened: `why` says who ended it and for what.
-    // why->code is 0 when link_close was called without a reason.
+    // The last call of a link that was dialled or admitted, also when it never opened: `why` says
+    // who ended it and for what. why->code is 0 when link_close was called without a reason.
     void (*closed)(void *ctx, struct link *l, const struct err *why);
 };
 
@@ -70,10 +73,6 @@ struct link_target {
 // Starts a thread that dials. Never waits for the network.
 int link_dial(struct link **out, const struct link_target *to, const struct link_options *o,
               struct err *e);
-// Starts a thread for an accepted connection; owns `fd`, also on failure. ring/door.h calls this.
-int link_accept(struct link **out, int fd, const struct net_address *from,
-                const struct link_options *o, struct err *e);
-
 // From a callback before `opened` has returned: other events, pool and limit from now on.
 void link_assign(struct link *l, const struct link_events *events, struct frame_pool *pool,
                  size_t max_frame);
@@ -83,9 +82,11 @@ void link_assign(struct link *l, const struct link_events *events, struct frame_
 bool link_send(struct link *l, struct frame *f);
 
 // Sends what is queued (at most LINK_FLUSH_MS), then ends the link; `why` (NULL: none) is given to
-// `closed` on this side and sent as LEAVE. Any thread, callbacks included; returns at once.
+// `closed` on this side and sent as LEAVE, which the peer's `closed` gets. Any thread, callbacks
+// included; returns at once.
 void link_close(struct link *l, const struct err *why);
-// Closes at once, waits for the thread (`closed` has been called) and frees. Not from a callback.
+// Closes at once, or waits for a link_close that is under way; `closed` has been called when this
+// returns. Not from a callback.
 void link_free(struct link *l);
 
 // ---- Any thread.
@@ -99,7 +100,7 @@ struct link_peer_state { // from its last heartbeat
     int64_t offset_ns;     // peer's clock minus ours, from the exchange with the shortest way
     int64_t round_trip_ns; // of that exchange; 0: not measured yet
 };
-struct link_peer_state link_peer_state(const struct link *l);
+struct link_peer_state link_peer_state(struct link *l);
 
 // ---- From `greet` or `admit` on.
 struct digest link_peer(const struct link *l);      // fingerprint
