@@ -55,7 +55,8 @@ int pairing_book_change(const char *folder,
                         struct err *e);
 
 // ---- The two uses a head has for it, in one call each.
-// Issues a token for this head: random id and secret, valid for valid_s seconds.
+// Issues a token that is valid for valid_s seconds: fills id, secret and expiry; the caller has
+// filled fingerprint, port and addresses.
 int pairing_issue(const char *folder, struct token *t, int64_t valid_s, struct err *e);
 int pairing_remember(const char *folder, const struct digest *fingerprint, const char *name,
                      struct err *e);
