@@ -1,0 +1,195 @@
+// How a head makes a ring: see deploy.h.
+#include "cluster/deploy.h"
+
+#include "base/check.h"
+
+void deploy_init(struct deploy *d, uint32_t epoch)
+{
+    *d = (struct deploy){.phase = DEPLOY_IDLE};
+    membership_init(&d->members, epoch);
+}
+
+static void act(struct deploy_actions *out, enum deploy_action_kind kind, int member, int node)
+{
+    CHECK(out->n < DEPLOY_MAX_ACTIONS);
+    out->list[out->n++] = (struct deploy_action){kind, member, node};
+}
+
+static bool made(const struct deploy *d)
+{
+    return d->phase >= DEPLOY_LOADING;
+}
+
+int deploy_node(const struct deploy *d, int member)
+{
+    if (!made(d))
+        return -1;
+    for (int i = 0; i < d->n_workers; i++)
+        if (d->ring[i] == member)
+            return i;
+    return -1;
+}
+
+// The ring is over for all of its members that are still there and willing.
+static void disband(struct deploy *d, enum deploy_phase then, struct deploy_actions *out)
+{
+    act(out, DEPLOY_DO_CLOSE, -1, -1);
+    for (int i = 0; i < d->n_workers; i++) {
+        enum member_state state = membership_state(&d->members, d->ring[i]);
+        if (state == MEMBER_GONE || state == MEMBER_UNFIT)
+            continue;
+        act(out, DEPLOY_DO_END, d->ring[i], i);
+        membership_move(&d->members, d->ring[i], MEMBER_PAIRED);
+    }
+    d->phase = then;
+}
+
+// Somebody or something that the ring needs is missing.
+static void broken(struct deploy *d, struct deploy_actions *out)
+{
+    disband(d, d->phase == DEPLOY_RUNNING ? DEPLOY_IDLE : DEPLOY_GATHERING, out);
+}
+
+static void gather(struct deploy *d, int64_t now_ns, struct deploy_actions *out)
+{
+    if (d->phase != DEPLOY_GATHERING || now_ns < d->not_before_ns)
+        return;
+    if (membership_list(&d->members, MEMBER_PAIRED, d->ring, d->n_workers) < d->n_workers)
+        return;
+    membership_next_epoch(&d->members);
+    d->edge_open = false;
+    act(out, DEPLOY_DO_MAKE, -1, -1);
+    for (int i = 0; i < d->n_workers; i++) {
+        membership_move(&d->members, d->ring[i], MEMBER_OFFERED);
+        act(out, DEPLOY_DO_OFFER, d->ring[i], i);
+    }
+    d->phase = DEPLOY_LOADING;
+}
+
+static bool all(const struct deploy *d, enum member_state state)
+{
+    for (int i = 0; i < d->n_workers; i++)
+        if (membership_state(&d->members, d->ring[i]) != state)
+            return false;
+    return true;
+}
+
+static void ready(struct deploy *d, int member, int64_t now_ns, struct deploy_actions *out)
+{
+    if (membership_state(&d->members, member) != MEMBER_OFFERED)
+        return;
+    membership_move(&d->members, member, MEMBER_READY);
+    if (!all(d, MEMBER_READY))
+        return;
+    for (int i = 0; i < d->n_workers; i++)
+        act(out, DEPLOY_DO_GO, d->ring[i], i);
+    act(out, DEPLOY_DO_DIAL, -1, -1);
+    d->link_deadline_ns = now_ns + DEPLOY_LINK_MS * INT64_C(1000000);
+    d->phase = DEPLOY_LINKING;
+}
+
+static void link_failed(struct deploy *d, int64_t now_ns, struct deploy_actions *out)
+{
+    d->not_before_ns = now_ns + DEPLOY_PAUSE_MS * INT64_C(1000000);
+    broken(d, out);
+}
+
+static void not_ready(struct deploy *d, int member, int64_t now_ns, struct deploy_actions *out)
+{
+    if (d->phase == DEPLOY_LINKING) {
+        link_failed(d, now_ns, out);
+    } else if (membership_state(&d->members, member) == MEMBER_OFFERED) {
+        membership_move(&d->members, member, MEMBER_UNFIT);
+        broken(d, out);
+    }
+}
+
+static void start_when_linked(struct deploy *d, struct deploy_actions *out)
+{
+    if (d->phase != DEPLOY_LINKING || !d->edge_open || !all(d, MEMBER_LINKED))
+        return;
+    for (int i = 0; i < d->n_workers; i++)
+        membership_move(&d->members, d->ring[i], MEMBER_RUNNING);
+    d->phase = DEPLOY_RUNNING;
+    act(out, DEPLOY_DO_START, -1, -1);
+}
+
+static void lost(struct deploy *d, int member, struct deploy_actions *out)
+{
+    if (membership_state(&d->members, member) == MEMBER_GONE)
+        return;
+    bool needed = deploy_node(d, member) >= 0;
+    membership_move(&d->members, member, MEMBER_GONE);
+    if (needed)
+        broken(d, out);
+}
+
+// What a member or an edge of the present plan says.
+static void step_ring(struct deploy *d, const struct deploy_event *event, int64_t now_ns,
+                      struct deploy_actions *out)
+{
+    bool from_edge = event->kind == DEPLOY_EDGE_OPEN || event->kind == DEPLOY_EDGE_LOST;
+    if (!made(d) || event->epoch != d->members.epoch)
+        return;
+    if (!from_edge && deploy_node(d, event->member) < 0)
+        return;
+    switch (event->kind) {
+    case DEPLOY_READY:
+        ready(d, event->member, now_ns, out);
+        break;
+    case DEPLOY_NOT_READY:
+        not_ready(d, event->member, now_ns, out);
+        break;
+    case DEPLOY_LINKED:
+        if (d->phase == DEPLOY_LINKING &&
+            membership_state(&d->members, event->member) == MEMBER_READY)
+            membership_move(&d->members, event->member, MEMBER_LINKED);
+        break;
+    case DEPLOY_EDGE_OPEN:
+        d->edge_open = true;
+        break;
+    case DEPLOY_FAILED:
+    case DEPLOY_EDGE_LOST:
+        link_failed(d, now_ns, out);
+        break;
+    default:
+        CHECK(!"not an event of a ring");
+    }
+    start_when_linked(d, out);
+}
+
+void deploy_step(struct deploy *d, const struct deploy_event *event, int64_t now_ns,
+                 struct deploy_actions *out)
+{
+    out->n = 0;
+    switch (event->kind) {
+    case DEPLOY_BEGIN:
+        CHECK(d->phase == DEPLOY_IDLE);
+        CHECK(event->n_workers >= 1 && event->n_workers < PLAN_MAX_NODES);
+        d->n_workers = event->n_workers;
+        d->not_before_ns = now_ns;
+        d->phase = DEPLOY_GATHERING;
+        break;
+    case DEPLOY_JOINED:
+        membership_join(&d->members, event->member);
+        break;
+    case DEPLOY_LOST:
+        lost(d, event->member, out);
+        break;
+    case DEPLOY_TICK:
+        if (d->phase == DEPLOY_LINKING && now_ns > d->link_deadline_ns)
+            link_failed(d, now_ns, out);
+        break;
+    case DEPLOY_STOP:
+        if (made(d))
+            disband(d, DEPLOY_IDLE, out);
+        d->phase = DEPLOY_IDLE;
+        break;
+    default:
+        step_ring(d, event, now_ns, out);
+        break;
+    }
+    // A ring that was just disbanded is made anew by the next event: first its members are told.
+    if (!out->n)
+        gather(d, now_ns, out);
+}
