@@ -12,6 +12,15 @@
 
 struct vocab;
 
+enum { // limits
+    VOCAB_MAX_TOKENS = 1 << 22,
+    VOCAB_MAX_MERGES = 1 << 23,
+    VOCAB_MAX_STORED_BYTES = 1024, // of one token's text in the file
+    // Of one token's text on its way out, when each byte that is not UTF-8 became three.
+    VOCAB_MAX_TOKEN_BYTES = 4096,
+    VOCAB_MAX_TEXT_BYTES = 1 << 26, // of one call of vocab_encode
+};
+
 struct ids { // a growable list of token ids; zero-initialised is empty
     int32_t *id;
     size_t n, capacity;
@@ -26,7 +35,9 @@ enum {
     ENCODE_SPECIAL = 1, // put BOS/EOS where the model asks for them
     ENCODE_CONTROL = 2, // text of control tokens becomes those tokens (never for a user's text)
 };
-// Appends the ids of `text` (UTF-8; invalid bytes are taken as bytes).
+// Appends the ids of `text` (UTF-8; invalid bytes are taken as bytes), or nothing when it fails:
+// the text is too long, there is no memory, or it has a byte that no token stands for.
+// User-defined tokens are found in any text.
 int vocab_encode(const struct vocab *v, const char *text, size_t length, int flags, struct ids *out,
                  struct err *e);
 
@@ -44,17 +55,17 @@ struct gguf_string vocab_token_text(const struct vocab *v, int32_t id);
 // Bytes that token `id` stands for in running text; returns their number, at most `size`.
 // Control tokens stand for nothing unless `show_control`.
 size_t vocab_decode(const struct vocab *v, int32_t id, bool show_control, char *out, size_t size);
-enum { VOCAB_MAX_TOKEN_BYTES = 4096 };
 
 // A stream of tokens to text that never splits a UTF-8 character: an incomplete one is held back.
 struct detokenizer {
     const struct vocab *vocab;
-    bool any; // SPM drops the space in front of the first piece
+    bool any; // SPM drops the space in front of the first piece; set it to go on with a text
     char held[8];
     int n_held;
 };
 // Text that became complete with this token, NUL-terminated, into out (size >=
-// VOCAB_MAX_TOKEN_BYTES + 16); returns its length.
+// VOCAB_MAX_TOKEN_BYTES + 16); returns its length. It is always UTF-8: bytes that cannot be part of
+// a character become U+FFFD. Allocates nothing.
 size_t detokenize(struct detokenizer *d, int32_t id, char *out, size_t size);
 // What is left at the end, incomplete bytes as U+FFFD.
 size_t detokenize_end(struct detokenizer *d, char *out, size_t size);

@@ -1,0 +1,43 @@
+// Byte pair merging, shared by both kinds of vocabulary: of all neighbouring symbols the pair with
+// the lowest rank becomes one, the leftmost first among equals, until no pair can be merged.
+//
+// Symbols are a linked list in one array; candidate pairs wait in a heap and are dropped when they
+// come up stale. n symbols cost O(n log n), whatever they are.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct vocab;
+
+struct symbol {
+    uint32_t at, size; // bytes of the word; size 0: swallowed by a symbol to the left
+    int32_t id;        // -1: no token
+    int32_t prev, next;
+};
+
+struct merge_candidate {
+    uint64_t order; // rank << 32 | index of the left symbol
+    uint32_t size;  // of both when found: differs once one of them has changed
+    int32_t id;
+};
+
+struct merger {
+    struct symbol *symbols;
+    size_t n, capacity;
+    struct merge_candidate *heap;
+    size_t n_heap, heap_capacity;
+};
+
+void merger_fini(struct merger *m);
+// Forgets the last word and makes room for n symbols; 0 or -1 (no memory).
+int merger_begin(struct merger *m, size_t n);
+// Appends a symbol behind the last.
+void merger_add(struct merger *m, uint32_t at, uint32_t size, int32_t id);
+
+// Whether two neighbours merge: fills rank and id of the result.
+typedef bool merge_pair(const struct vocab *v, const char *word, const struct symbol *left,
+                        const struct symbol *right, uint32_t *rank, int32_t *id);
+// What is left are the symbols from 0 along `next`, -1 at the end. 0 or -1 (no memory).
+int merger_run(struct merger *m, const struct vocab *v, const char *word, merge_pair *pair);

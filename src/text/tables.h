@@ -1,0 +1,81 @@
+// A vocabulary laid open, for the files of this room; the rest of the house uses vocab.h.
+//
+// Each token has its text, as stored in the file, and its piece, the bytes it stands for:
+//
+//                   text        piece
+//   spm  normal     ▁hello      " hello"      a space is written as U+2581
+//   spm  byte       <0x0A>      "\n"
+//   bpe  normal     Ġhello      " hello"      each byte is written as one printable character
+//   all  control    <|im_end|>  "<|im_end|>"  likewise user-defined and unknown tokens
+//
+// Words are matched against pieces, so running text is never rewritten into the stored form. Only
+// tokens that ordinary text may become are in `by_piece`; control and user-defined tokens are found
+// by special.c, byte tokens through `byte_id`.
+#pragma once
+
+#include "text/lookup.h"
+#include "text/merge.h"
+#include "text/pretokenize.h"
+#include "text/special.h"
+#include "text/vocab.h"
+
+enum vocab_model { VOCAB_SPM, VOCAB_BPE };
+
+enum token_type { // tokenizer.ggml.token_type
+    TOKEN_NORMAL = 1,
+    TOKEN_UNKNOWN,
+    TOKEN_CONTROL,
+    TOKEN_USER_DEFINED,
+    TOKEN_UNUSED,
+    TOKEN_BYTE,
+};
+
+struct bpe_merge {
+    int32_t left, right; // left -1: empty slot
+    uint32_t rank;       // line of the merge list, the lowest goes first
+    int32_t id;          // what the two become
+};
+
+struct vocab {
+    enum vocab_model model;
+    int32_t n;
+    char *bytes;               // texts, then pieces
+    struct span *text, *piece; // (n)
+    uint8_t *type;             // (n), enum token_type
+    bool *ends;                // (n)
+    struct lookup by_text, by_piece;
+    int32_t byte_id[256]; // token of a single byte, -1: none
+    int32_t bos, eos, unk;
+    bool add_bos, add_eos, add_space_prefix;
+    bool *eats_space;                     // (n) or NULL: see special.h
+    struct special user_defined, special; // special: control and unknown tokens as well
+
+    // spm
+    uint32_t *rank;    // (n), by score, the lowest goes first
+    bool space_begins; // no piece has a space behind another character
+
+    // bpe
+    struct bpe_merge *merges;
+    uint32_t merge_mask;
+    bool whole_words; // a word that is a token needs no merges
+    struct pretokenizer *split;
+};
+
+// What one call of vocab_encode works with.
+struct encoder {
+    const struct vocab *vocab;
+    struct merger merger;
+    struct ids *out;
+    struct err *err;
+};
+
+// vocab_load.c: everything but `special`, `merges` and `split`.
+int vocab_load(struct vocab *v, const struct gguf *g, struct err *e);
+
+// spm.c, bpe.c: append the ids of text without special tokens.
+int spm_load(struct vocab *v, const struct gguf *g, struct err *e);
+int spm_encode(struct encoder *x, const char *text, size_t n, bool space_prefix);
+int bpe_load(struct vocab *v, const struct gguf *g, struct err *e);
+int bpe_encode(struct encoder *x, const char *text, size_t n);
+// The bytes that a stored text stands for, at most n of them; false: a character that no byte has.
+bool bpe_piece(const char *text, size_t n, char *out, uint32_t *n_out);
