@@ -1,0 +1,32 @@
+// Type mixes: which tensor of a model gets which weight format under a name like Q4_K_M.
+//
+// The rules are those that model files in circulation follow: matrices in the format of the name,
+// norms and biases in F32, the output matrix in Q6_K, and under Q4_K_M and Q5_K_M about half of the
+// layers' attn_v and ffn_down, the most sensitive ones, in Q6_K too. A matrix whose rows are no
+// whole number of blocks falls back to a format with smaller ones.
+#pragma once
+
+#include <stdint.h>
+
+enum mix_role {
+    MIX_VECTOR, // norms, biases
+    MIX_EMBEDDING,
+    MIX_OUTPUT, // the output matrix, also when it is the embedding
+    MIX_ATTN_V,
+    MIX_FFN_DOWN,
+    MIX_MATRIX, // any other
+};
+
+struct mix {
+    const char *name;
+    uint32_t base;      // an enum wtype
+    uint32_t output;    // of the output matrix
+    uint32_t more;      // of attn_v and ffn_down in the layers that matter more
+    uint32_t file_type; // general.file_type
+};
+
+const struct mix *mix_find(const char *name); // NULL: unknown; case does not matter
+const char *mix_names(void);                  // "F32, F16, ..."
+
+// The weight format of a tensor with rows of n_in weights in layer `layer` of n_layers.
+uint32_t mix_type(const struct mix *m, enum mix_role role, int layer, int n_layers, uint64_t n_in);
