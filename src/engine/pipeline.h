@@ -35,15 +35,18 @@ struct pass_result {
 struct pipeline;
 
 struct pipeline_ops {
-    // Copies the batch. Blocks while PIPELINE_MAX_PASSES are in flight. Returns a handle >= 0 or an
-    // error; what the cache cannot hold is refused here and changes nothing.
+    // Copies the batch. Blocks while PIPELINE_MAX_PASSES handles are out (complete or not, until
+    // their release) and one of them will become free by itself; when none will, the caller would
+    // wait for itself, which is a programmer's error. Returns a handle >= 0 or an error; what the
+    // cache cannot hold is refused here and changes nothing.
     int64_t (*submit)(struct pipeline *p, const struct batch *b, struct err *e);
     // Blocks until pass `handle` is complete; 0 or the error that ended it.
     int (*wait)(struct pipeline *p, int64_t handle, struct pass_result *out, struct err *e);
-    void (*release)(struct pipeline *p,
-                    int64_t handle); // every handle, completed, failed or cancelled
-    // The result is not wanted; the pass may still run. The caller truncates its session
-    // afterwards.
+    // Every handle, completed, failed or cancelled. Before its completion: nobody wants the result,
+    // the pass runs all the same and frees its place when it is done.
+    void (*release)(struct pipeline *p, int64_t handle);
+    // The result is not wanted; the pass may still run, or leave its tokens' positions without
+    // contents. Wait may then fail. The caller truncates its sessions afterwards.
     void (*cancel)(struct pipeline *p, int64_t handle);
     void (*free)(struct pipeline *p);
 };

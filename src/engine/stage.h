@@ -11,5 +11,7 @@ struct stage {
     int node; // index in the table; the head is the last
 };
 
-// The node's window of round `round`, round 0 including shard_begin. hidden is changed in place.
+// The node's window of round `round`, round 0 including shard_begin. hidden (n_tokens, n_embd) is
+// changed in place. A batch without tokens goes through all the same: its operations may copy
+// pages.
 int stage_run(struct stage *s, const struct batch *b, int round, float *hidden, struct err *e);
