@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 
+#include <pthread.h>
 #include <strings.h>
 
 static const char *const names[ISA_COUNT] = {[ISA_SCALAR] = "scalar", [ISA_AVX2] = "avx2"};
@@ -37,9 +38,19 @@ static bool has_avx2(void)
 }
 #endif
 
+// Asked once: cpuid leaves a virtual machine, which takes tens of microseconds.
+static enum isa best;
+static pthread_once_t asked = PTHREAD_ONCE_INIT;
+
+static void ask(void)
+{
+    best = has_avx2() ? ISA_AVX2 : ISA_SCALAR;
+}
+
 enum isa isa_detect(void)
 {
-    return has_avx2() ? ISA_AVX2 : ISA_SCALAR;
+    pthread_once(&asked, ask);
+    return best;
 }
 
 const char *isa_name(enum isa isa)

@@ -1,0 +1,154 @@
+// Small pieces that the AVX2 kernels share. Only files whose name ends in _avx2 include this.
+#pragma once
+
+#include "kernels/kernels.h"
+
+#include "base/bytes.h"
+
+#include <immintrin.h>
+
+#define AVX2_INLINE static inline __attribute__((always_inline))
+
+// Accumulators live in arrays of registers, which needs the loops over them unrolled.
+#if defined(__clang__)
+#define AVX2_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define AVX2_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+AVX2_INLINE __m256i avx2_load(const void *p)
+{
+    return _mm256_loadu_si256(p);
+}
+
+AVX2_INLINE __m256i avx2_u8(uint8_t v)
+{
+    return _mm256_set1_epi8((char)v);
+}
+
+// Four bytes at p in every lane.
+AVX2_INLINE __m256i avx2_broadcast4(const void *p)
+{
+    return _mm256_set1_epi32((int)load_u32(p));
+}
+
+AVX2_INLINE __m256i avx2_high_nibbles(__m256i v)
+{
+    return _mm256_and_si256(_mm256_srli_epi16(v, 4), avx2_u8(15));
+}
+
+AVX2_INLINE __m256i avx2_low_nibbles(__m256i v)
+{
+    return _mm256_and_si256(v, avx2_u8(15));
+}
+
+// 16 bytes to 32 nibbles: the low ones, then the high ones.
+AVX2_INLINE __m256i avx2_nibbles(const void *p)
+{
+    __m128i v = _mm_loadu_si128(p);
+    return avx2_low_nibbles(_mm256_set_m128i(_mm_srli_epi16(v, 4), v));
+}
+
+// Pairs of 16-bit sums, added to 32 bits.
+AVX2_INLINE __m256i avx2_pairs(__m256i v)
+{
+    return _mm256_madd_epi16(v, _mm256_set1_epi16(1));
+}
+
+// Lane i: the sum of the lanes of v[i].
+AVX2_INLINE __m256i avx2_sums(const __m256i v[8])
+{
+    __m256i two[4], four[2];
+    AVX2_UNROLL
+    for (int i = 0; i < 4; i++)
+        two[i] = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
+                                  _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+    AVX2_UNROLL
+    for (int i = 0; i < 2; i++)
+        four[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(two[2 * i], two[2 * i + 1]),
+                                   _mm256_unpackhi_epi64(two[2 * i], two[2 * i + 1]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(four[0], four[1], 0x20),
+                            _mm256_permute2x128_si256(four[0], four[1], 0x31));
+}
+
+// The fixed tree of the eight-lane sum.
+AVX2_INLINE float avx2_lanes_sum(__m256 s)
+{
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+// Lanes below n are all ones, n in [0, 8].
+AVX2_INLINE __m256i avx2_mask(int n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+// ---- eight rows at once ------------------------------------------------------------------------
+
+// The rows [r, r + 8) of a matmul; past the end the last row again, whose result is not stored.
+struct avx2_rows {
+    const uint8_t *row[8];
+    int n;
+};
+
+AVX2_INLINE struct avx2_rows avx2_rows_at(const struct matmul_args *a, int r)
+{
+    struct avx2_rows rows;
+    rows.n = a->row_hi - r < 8 ? a->row_hi - r : 8;
+    for (int i = 0; i < 8; i++)
+        rows.row[i] =
+            (const uint8_t *)a->w + (size_t)(r + (i < rows.n ? i : rows.n - 1)) * a->w_stride;
+    return rows;
+}
+
+AVX2_INLINE void avx2_store_rows(const struct matmul_args *a, int t, int r, int n, __m256 v)
+{
+    float *out = a->out + (size_t)t * a->out_stride + r;
+    if (n == 8)
+        _mm256_storeu_ps(out, v);
+    else
+        _mm256_maskstore_ps(out, avx2_mask(n), v);
+}
+
+// Lane i: the half float at row[i] + at.
+AVX2_INLINE __m256 avx2_row_halves(const struct avx2_rows *rows, size_t at)
+{
+    __m128i h = _mm_setzero_si128();
+    h = _mm_insert_epi16(h, load_u16(rows->row[0] + at), 0);
+    h = _mm_insert_epi16(h, load_u16(rows->row[1] + at), 1);
+    h = _mm_insert_epi16(h, load_u16(rows->row[2] + at), 2);
+    h = _mm_insert_epi16(h, load_u16(rows->row[3] + at), 3);
+    h = _mm_insert_epi16(h, load_u16(rows->row[4] + at), 4);
+    h = _mm_insert_epi16(h, load_u16(rows->row[5] + at), 5);
+    h = _mm_insert_epi16(h, load_u16(rows->row[6] + at), 6);
+    h = _mm_insert_epi16(h, load_u16(rows->row[7] + at), 7);
+    return _mm256_cvtph_ps(h);
+}
+
+// Lane i: the four bytes at row[i] + at.
+AVX2_INLINE __m256i avx2_row_words(const struct avx2_rows *rows, size_t at)
+{
+    return _mm256_setr_epi32((int)load_u32(rows->row[0] + at), (int)load_u32(rows->row[1] + at),
+                             (int)load_u32(rows->row[2] + at), (int)load_u32(rows->row[3] + at),
+                             (int)load_u32(rows->row[4] + at), (int)load_u32(rows->row[5] + at),
+                             (int)load_u32(rows->row[6] + at), (int)load_u32(rows->row[7] + at));
+}
+
+// 16 bytes of each row from `at` on, turned: lane i of out[g] holds bytes 4g..4g+3 of row i.
+AVX2_INLINE void avx2_turn16(__m256i out[4], const struct avx2_rows *rows, size_t at)
+{
+    __m256i v[4];
+    AVX2_UNROLL
+    for (int i = 0; i < 4; i++)
+        v[i] = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_loadu_si128((const void *)(rows->row[i] + at))),
+            _mm_loadu_si128((const void *)(rows->row[i + 4] + at)), 1);
+    __m256i low01 = _mm256_unpacklo_epi32(v[0], v[1]), high01 = _mm256_unpackhi_epi32(v[0], v[1]);
+    __m256i low23 = _mm256_unpacklo_epi32(v[2], v[3]), high23 = _mm256_unpackhi_epi32(v[2], v[3]);
+    out[0] = _mm256_unpacklo_epi64(low01, low23);
+    out[1] = _mm256_unpackhi_epi64(low01, low23);
+    out[2] = _mm256_unpacklo_epi64(high01, high23);
+    out[3] = _mm256_unpackhi_epi64(high01, high23);
+}

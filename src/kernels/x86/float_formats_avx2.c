@@ -1,0 +1,118 @@
+// F32, F16 and BF16 with AVX2: a register is the eight lanes of the sum (see kernels.h). Weights
+// are widened once for the tokens of a tile; a tile's accumulators stay in registers for a whole
+// row.
+#include "kernels/x86/avx2.h"
+#include "kernels/x86/x86.h"
+
+#include <string.h>
+
+// How a weight is stored: its size, and eight of them as floats.
+struct float_weights {
+    size_t bytes;
+    __m256 (*load)(const uint8_t *w);
+};
+
+AVX2_INLINE __m256 load_weights_f32(const uint8_t *w)
+{
+    return _mm256_loadu_ps((const void *)w);
+}
+
+AVX2_INLINE __m256 load_weights_f16(const uint8_t *w)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)w));
+}
+
+AVX2_INLINE __m256 load_weights_bf16(const uint8_t *w)
+{
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)w));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+
+// The last n % 8 products, zeros beside them: the other lanes stay as they are.
+AVX2_INLINE __m256 add_tail(const struct float_weights *f, __m256 s, const uint8_t *w,
+                            const float *x, int n)
+{
+    uint8_t w8[32] = {0};
+    float x8[8] = {0};
+    memcpy(w8, w, (size_t)n * f->bytes);
+    memcpy(x8, x, (size_t)n * sizeof *x);
+    __m256 sum = _mm256_fmadd_ps(f->load(w8), _mm256_loadu_ps(x8), s);
+    return _mm256_blendv_ps(s, sum, _mm256_castsi256_ps(avx2_mask(n)));
+}
+
+// n_rows x n_tokens results from (r, t) on.
+AVX2_INLINE void tile(const struct matmul_args *a, const struct float_weights *f, int r, int n_rows,
+                      int t, int n_tokens)
+{
+    __m256 s[8][4], sums[8][4]; // s in registers, sums in memory
+    const uint8_t *w[8];
+    const float *x[4];
+    AVX2_UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        w[i] = (const uint8_t *)a->w + (size_t)(r + i) * a->w_stride;
+        AVX2_UNROLL
+        for (int j = 0; j < n_tokens; j++)
+            s[i][j] = _mm256_setzero_ps();
+    }
+    AVX2_UNROLL
+    for (int j = 0; j < n_tokens; j++)
+        x[j] = (const void *)((const uint8_t *)a->x + (size_t)(t + j) * a->x_stride);
+    size_t k = 0;
+    for (; k + 8 <= a->n_in; k += 8) {
+        AVX2_UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            __m256 weights = f->load(w[i] + k * f->bytes);
+            AVX2_UNROLL
+            for (int j = 0; j < n_tokens; j++)
+                s[i][j] = _mm256_fmadd_ps(weights, _mm256_loadu_ps(x[j] + k), s[i][j]);
+        }
+    }
+    AVX2_UNROLL
+    for (int i = 0; i < n_rows; i++)
+        AVX2_UNROLL
+    for (int j = 0; j < n_tokens; j++)
+        sums[i][j] = s[i][j];
+    int tail = (int)(a->n_in - k);
+    for (int i = 0; i < n_rows; i++)
+        for (int j = 0; j < n_tokens; j++) {
+            if (tail)
+                sums[i][j] = add_tail(f, sums[i][j], w[i] + k * f->bytes, x[j] + k, tail);
+            a->out[(size_t)(t + j) * a->out_stride + (size_t)(r + i)] = avx2_lanes_sum(sums[i][j]);
+        }
+}
+
+AVX2_INLINE void matmul(const struct matmul_args *a, const struct float_weights *f)
+{
+    int r = a->row_lo;
+    if (a->n_tokens == 1)
+        for (; r + 8 <= a->row_hi; r += 8)
+            tile(a, f, r, 8, 0, 1);
+    for (; r + 4 <= a->row_hi; r += 4) {
+        int t = 0;
+        for (; t + 3 <= a->n_tokens; t += 3)
+            tile(a, f, r, 4, t, 3);
+        for (; t < a->n_tokens; t++)
+            tile(a, f, r, 4, t, 1);
+    }
+    for (; r < a->row_hi; r++)
+        for (int t = 0; t < a->n_tokens; t++)
+            tile(a, f, r, 1, t, 1);
+}
+
+void avx2_matmul_f32(const struct matmul_args *a)
+{
+    static const struct float_weights f = {4, load_weights_f32};
+    matmul(a, &f);
+}
+
+void avx2_matmul_f16(const struct matmul_args *a)
+{
+    static const struct float_weights f = {2, load_weights_f16};
+    matmul(a, &f);
+}
+
+void avx2_matmul_bf16(const struct matmul_args *a)
+{
+    static const struct float_weights f = {2, load_weights_bf16};
+    matmul(a, &f);
+}

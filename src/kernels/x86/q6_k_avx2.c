@@ -1,0 +1,88 @@
+// Q6_K with AVX2. Weights are multiplied as 0..63; 32 times scale times sum of activations is taken
+// off afterwards. Two pairs of products, each at most 2 * 63 * 127, fit 16 bits.
+#include "kernels/x86/k_avx2.h"
+#include "kernels/x86/x86.h"
+
+enum { QH_AT = 128, SCALES_AT = 192, D_AT = 208 };
+
+// The four quarters of a half block (or their turned words) from the nibbles and the upper bits.
+AVX2_INLINE void quarters(__m256i q[4], __m256i low0, __m256i low1, __m256i high)
+{
+    const __m256i top = avx2_u8(0x30);
+    q[0] =
+        _mm256_or_si256(avx2_low_nibbles(low0), _mm256_and_si256(_mm256_slli_epi16(high, 4), top));
+    q[1] =
+        _mm256_or_si256(avx2_low_nibbles(low1), _mm256_and_si256(_mm256_slli_epi16(high, 2), top));
+    q[2] = _mm256_or_si256(avx2_high_nibbles(low0), _mm256_and_si256(high, top));
+    q[3] =
+        _mm256_or_si256(avx2_high_nibbles(low1), _mm256_and_si256(_mm256_srli_epi16(high, 2), top));
+}
+
+AVX2_INLINE struct k_dot dot(const uint8_t *block, const struct act_q8k *x)
+{
+    // 32 weights span two sub-blocks: scales of even ones in the low half, of odd ones in the high.
+    const __m128i even_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    __m128i scales = _mm_loadu_si128((const void *)(block + SCALES_AT));
+    __m256i sc = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, even_odd));
+    __m256i offset = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), avx2_load(x->sums));
+    __m256i sum = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(offset, 5));
+    AVX2_UNROLL
+    for (int h = 0; h < 2; h++) {
+        __m256i q[4];
+        quarters(q, avx2_load(block + 64 * h), avx2_load(block + 64 * h + 32),
+                 avx2_load(block + QH_AT + 32 * h));
+        AVX2_UNROLL
+        for (int k = 0; k < 4; k++) {
+            int j = 4 * h + k;
+            __m256i products = _mm256_maddubs_epi16(q[k], avx2_load(x->q + 32 * j));
+            __m256i scale =
+                _mm256_shuffle_epi8(sc, _mm256_set1_epi16((short)(0x0100 + j * 0x0202)));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, scale));
+        }
+    }
+    return (struct k_dot){sum, _mm_setzero_si128()};
+}
+
+// Two bytes of each 32-bit lane, widened with their signs.
+AVX2_INLINE __m256i widen(__m256i v, int first, int second)
+{
+    const __m256i word = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404,
+                                           0x08080808, 0x0c0c0c0c);
+    // Bytes go to the upper half of a 16-bit integer, whence an arithmetic shift brings them down.
+    __m256i from = _mm256_add_epi8(word, _mm256_set1_epi32(first << 8 | second << 24));
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(v, from), 8);
+}
+
+AVX2_INLINE void unpack(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+{
+    __m256i scales[4];
+    avx2_turn16(scales, rows, at + SCALES_AT);
+    AVX2_UNROLL
+    for (int s = 0; s < 16; s++)
+        p->scale[v][s] = widen(scales[s / 4], s % 4, s % 4);
+    AVX2_UNROLL
+    for (int j = 0; j < 8; j++)
+        p->pair[v][j] = widen(scales[j / 2], j % 2 * 2, j % 2 * 2 + 1);
+    for (int part = 0; part < 4; part++) { // half a quarter: 16 weights of each
+        int h = part / 2, from = part % 2 * 16;
+        __m256i low0[4], low1[4], high[4];
+        avx2_turn16(low0, rows, at + (size_t)(64 * h + from));
+        avx2_turn16(low1, rows, at + (size_t)(64 * h + 32 + from));
+        avx2_turn16(high, rows, at + (size_t)(QH_AT + 32 * h + from));
+        AVX2_UNROLL
+        for (int g = 0; g < 4; g++) {
+            __m256i q[4];
+            quarters(q, low0[g], low1[g], high[g]);
+            AVX2_UNROLL
+            for (int k = 0; k < 4; k++)
+                p->w[v][32 * h + 8 * k + from / 4 + g] = q[k];
+        }
+    }
+}
+
+void avx2_matmul_q6_k(const struct matmul_args *a)
+{
+    static const struct k_format f = {
+        .bytes = 210, .d_at = D_AT, .sub_words = 4, .groups = 2, .dot = dot, .unpack = unpack};
+    k_matmul(a, &f);
+}
