@@ -57,6 +57,7 @@ for program; do
     */fuzz/fuzz_*) arguments=("$root/tests/fuzz/corpus/${program##*/}") ;;
     esac
     status=0
+    started=$SECONDS
     timeout -k 10 "$limit" "${wrapper[@]}" "$program" "${arguments[@]}" \
         >"$out/stdout" 2>"$out/stderr" </dev/null || status=$?
     read -r p f s note < <(count "$status")
@@ -71,7 +72,7 @@ for program; do
     else
         skips=""
         [ "$s" -eq 0 ] || skips=", $s skipped"
-        echo "ok   $program: $p passed$skips"
+        echo "ok   $program: $p passed$skips, $((SECONDS - started)) s"
         grep -hE '^# skipped: |^1\.\.0 # SKIP' "$out/stdout" | sort | uniq -c |
             sed -E 's/^ *([0-9]+) (# skipped: |1\.\.0 # SKIP )/     skipped \1x: /' || true
     fi
