@@ -33,6 +33,14 @@ tap() {
     fi
 }
 
+# refused COMMAND...: succeeds when the command fails.
+refused() {
+    if "$@"; then
+        echo "should have failed: $*" >&2
+        return 1
+    fi
+}
+
 # tap_skip NAME REASON
 tap_skip() {
     tap_count=$((tap_count + 1))
