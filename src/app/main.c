@@ -1,6 +1,7 @@
 // rondo: finds the verb, parses its options, runs it, and says in one sentence what went wrong.
 #include "app/help.h"
 #include "app/options.h"
+#include "app/output.h"
 #include "app/verbs.h"
 #include "base/log.h"
 
@@ -105,8 +106,7 @@ int main(int argc, char **argv)
         const struct verb *v = verb_find(argv[1]);
         rc = v ? run_verb(v, argc - 2, argv + 2, &e) : unknown_verb(argv[1], &e);
     }
-    // Whoever closed the pipe knows that the rest is missing; a full disk must be told.
-    if (fflush(stdout) && errno != EPIPE && rc == 0)
-        rc = err_errno(&e, ERR_FAILED, "cannot write to standard output");
+    if (output_finish(rc ? NULL : &e) && rc == 0)
+        rc = ERR_FAILED;
     return rc < 0 ? complain(&e, rc) : rc;
 }

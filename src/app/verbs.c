@@ -2,6 +2,7 @@
 #include "app/verbs.h"
 
 const struct verb *const verbs[] = {
+    &verb_run,
     &verb_version,
     NULL,
 };

@@ -3,4 +3,5 @@
 
 #include "app/options.h"
 
+extern const struct verb verb_run;
 extern const struct verb verb_version;

@@ -1,0 +1,30 @@
+// A model, opened for computing: file, vocabulary and a pipeline that runs it, here or round a
+// ring.
+#pragma once
+
+#include "app/model_path.h"
+#include "app/options.h"
+#include "engine/pipeline.h"
+#include "gguf/gguf.h"
+#include "model/shard.h"
+#include "text/vocab.h"
+
+struct loaded_wants {
+    int max_sessions;
+    int max_context;   // 0: --ctx, or what the model was trained for
+    bool every_logits; // of each token of a batch, not only the last one of each session
+};
+
+struct loaded {
+    char path[MODEL_PATH_BYTES];
+    struct gguf *gguf;
+    struct vocab *vocab;
+    struct model *model;
+    struct pipeline *pipeline;
+};
+
+// `model` as on the command line. The verb must take --threads, --isa, --kv and --batch, and --ctx
+// unless max_context says it. On failure everything is closed again.
+int loaded_open(struct loaded *l, const char *model, const struct options *o,
+                const struct loaded_wants *w, struct err *e);
+void loaded_close(struct loaded *l);

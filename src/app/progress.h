@@ -1,0 +1,21 @@
+// What is going on, for a person at a terminal who has waited for two seconds: one line on standard
+// error, rewritten in place and gone when the work is done. Elsewhere nothing.
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct progress {
+    pthread_t thread;
+    bool running; // has a thread
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    const char *what, *unit; // "computing the prompt", "tokens"
+    size_t done, total;      // under lock; total 0: not known
+    bool stop;               // under lock
+};
+
+void progress_start(struct progress *p, const char *what, const char *unit);
+void progress_set(struct progress *p, size_t done, size_t total); // any thread
+void progress_end(struct progress *p);                            // once for each start
