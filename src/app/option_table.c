@@ -49,4 +49,6 @@ const struct option_spec option_table[OPT_COUNT] = {
                             .max = 100, .help = "make tokens of the last 64 less likely; 1: off"},
     [OPT_SEED] = {"seed", 0, OPTION_INT, .value = "N", .max = 9007199254740992.0,
                   .help = "seed of the dice; without it each run has its own"},
+
+    [OPT_FULL] = {"full", 0, OPTION_FLAG, .help = "every tensor and every value in full length"},
 };

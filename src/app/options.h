@@ -45,6 +45,8 @@ enum option_id {
     OPT_MIN_P,
     OPT_REPEAT_PENALTY,
     OPT_SEED,
+    // files
+    OPT_FULL,
     OPT_COUNT,
 };
 

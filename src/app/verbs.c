@@ -3,6 +3,7 @@
 
 const struct verb *const verbs[] = {
     &verb_run,
+    &verb_show,
     &verb_version,
     NULL,
 };

@@ -4,4 +4,5 @@
 #include "app/options.h"
 
 extern const struct verb verb_run;
+extern const struct verb verb_show;
 extern const struct verb verb_version;
