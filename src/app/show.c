@@ -2,6 +2,7 @@
 #include "app/show.h"
 
 #include "app/model_path.h"
+#include "app/output.h"
 #include "app/printable.h"
 #include "app/verbs.h"
 #include "base/check.h"
@@ -300,14 +301,7 @@ static int print_tensors(const struct gguf *g, bool full, struct err *e)
 
 static int print_json(const struct gguf *g, const struct inventory *v, bool full, struct err *e)
 {
-    json_t *json = show_json(g, v, full);
-    char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    json_decref(json);
-    if (!text)
-        return err_set(e, ERR_NO_MEMORY, "no memory for the JSON to print");
-    puts(text);
-    free(text);
-    return 0;
+    return output_json(show_json(g, v, full), e);
 }
 
 static int print_tables(const struct gguf *g, const struct inventory *v, bool full, struct err *e)
