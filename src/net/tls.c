@@ -319,9 +319,17 @@ int tls_handshake(struct tls *t, struct err *e)
     int n = SSL_do_handshake(t->ssl);
     if (n == 1)
         return 1;
-    n = outcome(t, n, "TLS handshake", e);
+    unsigned long alert = ERR_peek_error();
+    if (ERR_GET_REASON(alert) == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE) {
+        t->over = true;
+        ERR_clear_error();
+        return err_set(e, ERR_DENIED,
+                       "the caller expected another node at this address and does "
+                       "not accept this node's certificate");
+    }
+    n = outcome(t, n, "the encrypted connection was not made", e);
     if (n == TLS_CLOSED)
-        return err_set(e, ERR_UNREACHABLE, "TLS handshake: the other side closed the connection");
+        return err_set(e, ERR_UNREACHABLE, "the other side closed the connection");
     return n;
 }
 
