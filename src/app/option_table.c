@@ -3,15 +3,23 @@
 
 #include "base/log.h"
 #include "base/pool.h"
+#include "hub/synthesis.h"
 #include "kernels/kernels.h"
 #include "model/batch.h"
 
-// In the order of their enums.
+// In the order of their enums, or looked up by name.
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const kv_types[] = {"f32", "f16", NULL};
 static const char *const isas[] = {"scalar", "avx2", "auto", NULL};
+static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", NULL};
+static const char *const archs[] = {"llama", "qwen2", NULL};
+static const char *const tokenizers[] = {"bpe", "spm", NULL};
+static const char *const mixes[] = {"F32",  "F16",  "BF16",   "Q8_0",   "Q4_0",
+                                    "Q5_0", "Q6_K", "Q4_K_M", "Q5_K_M", NULL};
 _Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log levels");
 _Static_assert(KV_TYPE_COUNT + 1 == sizeof kv_types / sizeof *kv_types, "types of the KV cache");
+_Static_assert(SYNTHESIS_QWEN2 + 2 == sizeof archs / sizeof *archs, "architectures");
+_Static_assert(SYNTHESIS_SPM + 2 == sizeof tokenizers / sizeof *tokenizers, "tokenizers");
 _Static_assert(ISA_COUNT + 2 == sizeof isas / sizeof *isas, "instruction sets");
 
 const struct option_spec option_table[OPT_COUNT] = {
@@ -51,4 +59,31 @@ const struct option_spec option_table[OPT_COUNT] = {
                   .help = "seed of the dice; without it each run has its own"},
 
     [OPT_FULL] = {"full", 0, OPTION_FLAG, .help = "every tensor and every value in full length"},
+    [OPT_SHAPE] = {"shape", 0, OPTION_ENUM, .names = shapes,
+                   .help = "what is not said otherwise is as in a model of this size"},
+    [OPT_ARCH] = {"arch", 0, OPTION_ENUM, .names = archs, .help = "architecture"},
+    [OPT_TYPE] = {"type", 0, OPTION_ENUM, .names = mixes,
+                  .help = "weight format; _M: more for the tensors that matter more"},
+    [OPT_TOKENIZER] = {"tokenizer", 0, OPTION_ENUM, .names = tokenizers,
+                       .help = "kind of the vocabulary"},
+    [OPT_MODEL_LAYERS] = {"layers", 0, OPTION_INT, .value = "N", .min = 1,
+                          .max = SYNTHESIS_MAX_LAYERS, .help = "layers"},
+    [OPT_EMBD] = {"embd", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_WIDTH,
+                  .help = "width of the hidden state"},
+    [OPT_HEADS] = {"heads", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_HEADS,
+                   .help = "attention heads"},
+    [OPT_KV_HEADS] = {"kv-heads", 0, OPTION_INT, .value = "N", .min = 1,
+                      .max = SYNTHESIS_MAX_HEADS, .help = "heads of keys and values"},
+    [OPT_HEAD_DIM] = {"head-dim", 0, OPTION_INT, .value = "N", .min = 2,
+                      .max = SYNTHESIS_MAX_HEAD_DIM,
+                      .help = "width of a head; with --embd or --heads: embd / heads"},
+    [OPT_FFN] = {"ffn", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_FF,
+                 .help = "width of the feed-forward part"},
+    [OPT_VOCAB] = {"vocab", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_VOCAB,
+                   .help = "tokens of the vocabulary"},
+    [OPT_MODEL_CTX] = {"ctx", 'c', OPTION_INT, .value = "N", .min = 1, .max = 1 << 28,
+                       .help = "tokens of context that the model claims to be trained for"},
+    [OPT_TIED] = {"tied", 0, OPTION_FLAG, .help = "no output matrix, the embedding serves"},
+    [OPT_MODEL_SEED] = {"seed", 0, OPTION_INT, .value = "N", .max = 9007199254740992.0,
+                        .help = "seed of the weights"},
 };

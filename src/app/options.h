@@ -47,6 +47,20 @@ enum option_id {
     OPT_SEED,
     // files
     OPT_FULL,
+    OPT_SHAPE,
+    OPT_ARCH,
+    OPT_TYPE,
+    OPT_TOKENIZER,
+    OPT_MODEL_LAYERS,
+    OPT_EMBD,
+    OPT_HEADS,
+    OPT_KV_HEADS,
+    OPT_HEAD_DIM,
+    OPT_FFN,
+    OPT_VOCAB,
+    OPT_MODEL_CTX,
+    OPT_TIED,
+    OPT_MODEL_SEED,
     OPT_COUNT,
 };
 

@@ -1,6 +1,7 @@
 // rondo show: what is in a model file. Headers are read, weights are not.
 #include "app/show.h"
 
+#include "app/amounts.h"
 #include "app/model_path.h"
 #include "app/output.h"
 #include "app/printable.h"
@@ -17,26 +18,6 @@ enum {
     LAYERS_COLUMNS = 24, // a list of layer numbers
     EVERYTHING = 1 << 28,
 };
-
-static void put_size(char out[16], uint64_t bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double x = (double)bytes;
-    int unit = 0;
-    for (; x >= 1000 && unit < 6; unit++)
-        x /= 1024;
-    snprintf(out, 16, "%.*f %s", unit && x < 9.995 ? 2 : unit && x < 99.95, x, units[unit]);
-}
-
-static void put_count(char out[16], uint64_t n)
-{
-    static const char *const units[] = {"", " thousand", " million", " billion", " trillion"};
-    double x = (double)n;
-    int unit = 0;
-    for (; x >= 1000 && unit < 4; unit++)
-        x /= 1000;
-    snprintf(out, 16, unit ? "%.3g%s" : "%.0f%s", x, units[unit]);
-}
 
 // ---- the head of the page ----------------------------------------------------------------------
 
@@ -83,13 +64,13 @@ static void print_shape(const struct gguf *g)
 
 static void print_head(const struct gguf *g, const struct inventory *v)
 {
-    char size[16], weights[16], parameters[16];
+    char size[AMOUNT_BYTES], weights[AMOUNT_BYTES], parameters[AMOUNT_BYTES];
     uint64_t bytes = 0;
     for (int i = 0; i < gguf_n_parts(g); i++)
         bytes += gguf_part_size(g, i);
-    put_size(size, bytes);
-    put_size(weights, v->whole.bytes);
-    put_count(parameters, v->whole.parameters);
+    amount_size(size, bytes);
+    amount_size(weights, v->whole.bytes);
+    amount_count(parameters, v->whole.parameters);
     print_text("model", g, "general.name");
     print_text("architecture", g, "general.architecture");
     printf("%-13s ", "file");
@@ -109,13 +90,15 @@ static void print_head(const struct gguf *g, const struct inventory *v)
 
 static void print_part(const char *name, int n, const struct inventory_part *p)
 {
-    char size[16];
+    char size[AMOUNT_BYTES];
     uint32_t types[WT_COUNT];
     if (!p->bytes)
         return;
-    put_size(size, p->bytes);
+    amount_size(size, p->bytes);
     printf("  %-12s %10s%s  ", name, size, n > 1 ? " each" : "     ");
     int n_types = inventory_types(p, types);
+    while (n_types > 1 && p->type_bytes[types[n_types - 1]] < p->bytes / 2000)
+        n_types--; // norms, mostly: less than 0.05%
     for (int i = 0; i < n_types; i++) {
         double share = 100 * (double)p->type_bytes[types[i]] / (double)p->bytes;
         printf("%s%s", i ? ", " : "", wtype_info(types[i])->name);
@@ -251,7 +234,7 @@ static void print_numbers(const struct row *rows, size_t n)
 static void print_row(const struct row *rows, size_t n)
 {
     const struct gguf_tensor *t = rows->t;
-    char name[GGUF_MAX_NAME_BYTES + 16], shape[96], size[16];
+    char name[GGUF_MAX_NAME_BYTES + 16], shape[96], size[AMOUNT_BYTES];
     int used = 0, length;
     if (n > 1)
         length = snprintf(name, sizeof name, "blk.*.%s", rows->rest);
@@ -262,7 +245,7 @@ static void print_row(const struct row *rows, size_t n)
     for (int i = 0, at = 0; i < t->n_dims; i++)
         at += snprintf(shape + at, sizeof shape - (size_t)at, "%s%" PRIu64, i ? " x " : "",
                        t->dims[i]);
-    put_size(size, t->size);
+    amount_size(size, t->size);
     printf("%*s  %-7s %-16s %10s", NAME_COLUMNS - used, "", wtype_info(t->type)->name, shape, size);
     if (n > 1)
         print_numbers(rows, n);

@@ -4,6 +4,7 @@
 const struct verb *const verbs[] = {
     &verb_run,
     &verb_show,
+    &verb_synth,
     &verb_version,
     NULL,
 };

@@ -5,4 +5,5 @@
 
 extern const struct verb verb_run;
 extern const struct verb verb_show;
+extern const struct verb verb_synth;
 extern const struct verb verb_version;

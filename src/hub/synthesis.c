@@ -75,9 +75,9 @@ int synthesis_check(const struct synthesis *s, struct err *e)
     } ranges[] = {
         {"layers", s->n_layers, 1, SYNTHESIS_MAX_LAYERS},
         {"embedding dimensions", s->n_embd, 1, SYNTHESIS_MAX_WIDTH},
-        {"attention heads", s->n_heads, 1, 4096},
+        {"attention heads", s->n_heads, 1, SYNTHESIS_MAX_HEADS},
         {"key-value heads", s->n_kv_heads, 1, s->n_heads},
-        {"dimensions of a head", s->head_dim, 2, 2048},
+        {"dimensions of a head", s->head_dim, 2, SYNTHESIS_MAX_HEAD_DIM},
         {"feed-forward dimensions", s->n_ff, 1, SYNTHESIS_MAX_FF},
         {"tokens", s->n_vocab, synthesis_vocab_least(s->vocab), SYNTHESIS_MAX_VOCAB},
         {"positions of context", s->context_length, 1, 1 << 28},

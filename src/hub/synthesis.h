@@ -20,6 +20,8 @@ enum synthesis_vocab { SYNTHESIS_BPE, SYNTHESIS_SPM };
 enum {
     SYNTHESIS_MAX_LAYERS = 1024,
     SYNTHESIS_MAX_WIDTH = 1 << 17, // embedding and heads
+    SYNTHESIS_MAX_HEADS = 1 << 12,
+    SYNTHESIS_MAX_HEAD_DIM = 1 << 11,
     SYNTHESIS_MAX_FF = 1 << 19,
     SYNTHESIS_MAX_VOCAB = 1 << 20,
 };

@@ -7,7 +7,7 @@
 //     100..199   the same behind a space          merge: space, syllable
 //     200 + i    word i / 100, syllable i % 100   merge: that word, that syllable
 //
-// so each of them is reached by merging, in any size of vocabulary. Order:
+// so all words of two syllables and many longer ones are reached by merging. Order:
 //
 //     BPE    bytes, words, control tokens
 //     SPM    <unk> <s> </s>, bytes, the space, words, control tokens

@@ -5,29 +5,19 @@
 #include "app/show.h"
 #include "app/verbs.h"
 #include "gguf_bytes.h"
+#include "verb_output.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-// What the verb prints with these arguments; malloc'd.
 static char *shown(char **argv, int argc)
 {
-    struct options o;
+    int rc;
     struct err e = {0};
-    const char *path = test_file("stdout");
-    fflush(stdout);
-    int kept = dup(STDOUT_FILENO);
-    assert_non_null(freopen(path, "w", stdout));
-    int rc = options_parse(&o, &verb_show, argc, argv, &e);
-    rc = rc ? rc : verb_show.run(&o, &e);
-    fflush(stdout);
-    dup2(kept, STDOUT_FILENO);
-    close(kept);
-    options_free(&o);
+    char *text = verb_output(&verb_show, argc, argv, &rc, &e);
     assert_ok(rc, &e);
-    return (char *)test_read(path, NULL);
+    return text;
 }
 
 #define TRICK                                  \
