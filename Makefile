@@ -86,7 +86,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(REPLAY) $(BUILD)/libsupport.a $(BUILD
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(BUILD)/libsupport.a $(BUILD)/librondo.a $(LIBS) -lcmocka
 
-tests: $(TESTS) ## build all tests of this MODE
+tests: all $(TESTS) ## build all tests of this MODE, and the program that some of them run
 fuzzers: $(FUZZERS) ## build the fuzz targets of this MODE
 
 PREFIX ?= /usr/local

@@ -10,6 +10,7 @@
 // In the order of their enums, or looked up by name.
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const kv_types[] = {"f32", "f16", NULL};
+static const char *const scorings[] = {"every", "half", NULL};
 static const char *const isas[] = {"scalar", "avx2", "auto", NULL};
 static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", NULL};
 static const char *const archs[] = {"llama", "qwen2", NULL};
@@ -72,8 +73,8 @@ const struct option_spec option_table[OPT_COUNT] = {
                   .help = "width of the hidden state"},
     [OPT_HEADS] = {"heads", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_HEADS,
                    .help = "attention heads"},
-    [OPT_KV_HEADS] = {"kv-heads", 0, OPTION_INT, .value = "N", .min = 1,
-                      .max = SYNTHESIS_MAX_HEADS, .help = "heads of keys and values"},
+    [OPT_KV_HEADS] = {"kv-heads", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_HEADS,
+                      .help = "heads of keys and values"},
     [OPT_HEAD_DIM] = {"head-dim", 0, OPTION_INT, .value = "N", .min = 2,
                       .max = SYNTHESIS_MAX_HEAD_DIM,
                       .help = "width of a head; with --embd or --heads: embd / heads"},
@@ -86,4 +87,13 @@ const struct option_spec option_table[OPT_COUNT] = {
     [OPT_TIED] = {"tied", 0, OPTION_FLAG, .help = "no output matrix, the embedding serves"},
     [OPT_MODEL_SEED] = {"seed", 0, OPTION_INT, .value = "N", .max = 9007199254740992.0,
                         .help = "seed of the weights"},
+
+    [OPT_SCORING] = {"scoring", 0, OPTION_ENUM, .names = scorings,
+                     .help = "which tokens of a window are scored"},
+    [OPT_PROMPT_TOKENS] = {"prompt-tokens", 'p', OPTION_INT, .value = "N", .max = 1 << 20,
+                           .help = "tokens of the prompt that is timed; 0: none"},
+    [OPT_REPEATS] = {"repeats", 'r', OPTION_INT, .value = "N", .min = 1, .max = 1000,
+                     .help = "times that everything is measured"},
+    [OPT_HOPS] = {"hops", 0, OPTION_FLAG,
+                  .help = "measure the way from node to node instead; no model is needed"},
 };

@@ -61,6 +61,11 @@ enum option_id {
     OPT_MODEL_CTX,
     OPT_TIED,
     OPT_MODEL_SEED,
+    // measurements
+    OPT_SCORING,
+    OPT_PROMPT_TOKENS,
+    OPT_REPEATS,
+    OPT_HOPS,
     OPT_COUNT,
 };
 

@@ -2,9 +2,5 @@
 #include "app/verbs.h"
 
 const struct verb *const verbs[] = {
-    &verb_run,
-    &verb_show,
-    &verb_synth,
-    &verb_version,
-    NULL,
+    &verb_run, &verb_show, &verb_perplexity, &verb_bench, &verb_synth, &verb_version, NULL,
 };

@@ -6,4 +6,6 @@
 extern const struct verb verb_run;
 extern const struct verb verb_show;
 extern const struct verb verb_synth;
+extern const struct verb verb_bench;
+extern const struct verb verb_perplexity;
 extern const struct verb verb_version;

@@ -1,18 +1,29 @@
-// rondo version: what this binary is.
+// rondo version: what this binary is, and what it can talk to.
+#include "app/output.h"
 #include "app/verbs.h"
+#include "kernels/kernels.h"
+#include "ring/messages.h"
 
 #include <stdio.h>
 
 static int run(const struct options *o, struct err *e)
 {
-    (void)o, (void)e;
-    puts("rondo " RONDO_VERSION);
+    const char *isa = isa_name(isa_detect());
+    if (options_flag(o, OPT_JSON))
+        return output_json(json_pack("{s:s, s:i, s:s, s:s}", "version", RONDO_VERSION, "protocol",
+                                     (int)WIRE_VERSION, "isa", isa, "compiler", __VERSION__),
+                           e);
+    printf("rondo %s\nprotocol %d\nkernels %s\ncompiler %s\n", RONDO_VERSION, (int)WIRE_VERSION,
+           isa, __VERSION__);
     return 0;
 }
 
 const struct verb verb_version = {
     .name = "version",
-    .summary = "what this binary is",
+    .summary = "what this binary is, and which nodes it can talk to",
     .usage = "",
+    .text = "Nodes work together when they speak the same protocol. kernels is the instruction set "
+            "that --isa auto picks on this machine.",
+    .options = (const struct verb_option[]){{OPT_JSON, NULL}, {OPT_END, NULL}},
     .run = run,
 };
