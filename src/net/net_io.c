@@ -8,9 +8,9 @@ static int real_accept(int fd, struct sockaddr *address, socklen_t *size)
     return accept4(fd, address, size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
-static ssize_t real_send(int fd, const void *data, size_t size)
+static ssize_t real_send(int fd, const void *data, size_t size, bool more)
 {
-    return send(fd, data, size, MSG_NOSIGNAL);
+    return send(fd, data, size, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 }
 
 static ssize_t real_recv(int fd, void *data, size_t size)

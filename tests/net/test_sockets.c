@@ -110,7 +110,7 @@ static void a_listener_is_found_on_its_port(void **state)
     }
     assert_int_equal(net_io->recv(here, &c, 1), -1); // does not block
     assert_int_equal(errno, EAGAIN);
-    assert_int_equal(net_io->send(there, "x", 1), 1);
+    assert_int_equal(net_io->send(there, "x", 1, false), 1);
     close(there);
     close(here);
     uint16_t again;

@@ -41,11 +41,11 @@ static int faulty_accept(int fd, struct sockaddr *address, socklen_t *size)
     return fails(NET_ACCEPT) ? -1 : net_io_real.accept(fd, address, size);
 }
 
-static ssize_t faulty_send(int fd, const void *data, size_t size)
+static ssize_t faulty_send(int fd, const void *data, size_t size, bool more)
 {
     if (fails(NET_SEND) || hampered(&size))
         return -1;
-    return net_io_real.send(fd, data, size);
+    return net_io_real.send(fd, data, size, more);
 }
 
 static ssize_t faulty_recv(int fd, void *data, size_t size)
