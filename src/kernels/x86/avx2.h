@@ -4,6 +4,7 @@
 #include "kernels/kernels.h"
 
 #include "base/bytes.h"
+#include "kernels/scalar/scalar.h"
 
 #include <immintrin.h>
 
@@ -83,6 +84,42 @@ AVX2_INLINE float avx2_lanes_sum(__m256 s)
 AVX2_INLINE __m256i avx2_mask(int n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+// The exp of scalar.h, eight times.
+AVX2_INLINE __m256 avx2_exp(__m256 x)
+{
+    const __m256 round = _mm256_set1_ps(EXP_ROUND), one = _mm256_set1_ps(1);
+    __m256 c = _mm256_min_ps(x, _mm256_set1_ps(EXP_MAX));
+    c = _mm256_max_ps(c, _mm256_set1_ps(EXP_MIN));
+    __m256 n = _mm256_sub_ps(_mm256_fmadd_ps(c, _mm256_set1_ps(EXP_LOG2E), round), round);
+    __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(-EXP_LN2_HIGH), c);
+    r = _mm256_fmadd_ps(n, _mm256_set1_ps(-EXP_LN2_LOW), r);
+    __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(EXP_C6), r, _mm256_set1_ps(EXP_C5));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C4));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C3));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_C2));
+    p = _mm256_fmadd_ps(p, r, one);
+    p = _mm256_fmadd_ps(p, r, one);
+    __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
+    __m256i bias = _mm256_set1_epi32(127), rest = _mm256_sub_epi32(whole, half);
+    __m256i two_half = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+    __m256i two_rest = _mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23);
+    __m256 y = _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(two_half)),
+                             _mm256_castsi256_ps(two_rest));
+    return _mm256_blendv_ps(x, y, _mm256_cmp_ps(x, x, _CMP_ORD_Q));
+}
+
+// The first n < 8 floats at p, zeros above.
+AVX2_INLINE __m256 avx2_load_part(const float *p, int n)
+{
+    return _mm256_maskload_ps(p, avx2_mask(n));
+}
+
+// `v` in the lanes below n, `other` above.
+AVX2_INLINE __m256 avx2_part(__m256 v, __m256 other, int n)
+{
+    return _mm256_blendv_ps(other, v, _mm256_castsi256_ps(avx2_mask(n)));
 }
 
 // ---- eight rows at once ------------------------------------------------------------------------

@@ -16,4 +16,18 @@ void avx2_fill(struct kernels *k)
     k->format[WT_Q4_K].matmul = avx2_matmul_q4_k;
     k->format[WT_Q5_K].matmul = avx2_matmul_q5_k;
     k->format[WT_Q6_K].matmul = avx2_matmul_q6_k;
+    k->quantize[ACT_Q8] = avx2_quantize_q8;
+    k->quantize[ACT_Q8K] = avx2_quantize_q8k;
+    k->rms_norm = avx2_rms_norm;
+    k->add = avx2_add;
+    k->mul = avx2_mul;
+    k->silu_mul = avx2_silu_mul;
+    k->rope_pairs = avx2_rope_pairs;
+    k->rope_halves = avx2_rope_halves;
+    k->exp = avx2_exp_vector;
+    k->f32_to_f16 = avx2_f32_to_f16;
+    k->f16_to_f32 = avx2_f16_to_f32;
+    k->attend[KV_F32] = avx2_attend_f32;
+    k->attend[KV_F16] = avx2_attend_f16;
+    k->attn_merge = avx2_attn_merge;
 }

@@ -33,11 +33,8 @@ AVX2_INLINE __m256 add_tail(const struct float_weights *f, __m256 s, const uint8
                             const float *x, int n)
 {
     uint8_t w8[32] = {0};
-    float x8[8] = {0};
     memcpy(w8, w, (size_t)n * f->bytes);
-    memcpy(x8, x, (size_t)n * sizeof *x);
-    __m256 sum = _mm256_fmadd_ps(f->load(w8), _mm256_loadu_ps(x8), s);
-    return _mm256_blendv_ps(s, sum, _mm256_castsi256_ps(avx2_mask(n)));
+    return avx2_part(_mm256_fmadd_ps(f->load(w8), avx2_load_part(x, n), s), s, n);
 }
 
 // n_rows x n_tokens results from (r, t) on.

@@ -16,3 +16,22 @@ void avx2_matmul_q8_0(const struct matmul_args *a);
 void avx2_matmul_q4_k(const struct matmul_args *a);
 void avx2_matmul_q5_k(const struct matmul_args *a);
 void avx2_matmul_q6_k(const struct matmul_args *a);
+
+void avx2_quantize_q8(void *out, const float *x, size_t n);
+void avx2_quantize_q8k(void *out, const float *x, size_t n);
+
+void avx2_rms_norm(float *out, const float *x, const float *w, size_t n, float eps);
+void avx2_add(float *out, const float *a, const float *b, size_t n);
+void avx2_mul(float *out, const float *a, const float *b, size_t n);
+void avx2_silu_mul(float *out, const float *gate, const float *up, size_t n);
+void avx2_rope_pairs(float *x, const float *cos, const float *sin, int n_rot);
+void avx2_rope_halves(float *x, const float *cos, const float *sin, int n_rot);
+void avx2_exp_vector(float *out, const float *x, size_t n);
+void avx2_f32_to_f16(uint16_t *out, const float *x, size_t n);
+void avx2_f16_to_f32(float *out, const uint16_t *x, size_t n);
+
+void avx2_attend_f32(struct attn_partial *out, const float *q, const void *k, const void *v,
+                     size_t stride, int n, int head_dim, float scale, float *scores);
+void avx2_attend_f16(struct attn_partial *out, const float *q, const void *k, const void *v,
+                     size_t stride, int n, int head_dim, float scale, float *scores);
+void avx2_attn_merge(struct attn_partial *into, const struct attn_partial *p, int head_dim);

@@ -1,0 +1,483 @@
+// Operations over vectors, activations to integers, attention: against double precision, and every
+// instruction set against scalar/ bit for bit.
+#include "support.h"
+
+#include "base/rng.h"
+#include "kernels/kernels.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct rng rng;
+static const struct kernels *scalar;
+
+static int setup(void **state)
+{
+    (void)state;
+    rng_init(&rng, 11);
+    scalar = kernels_for(ISA_SCALAR);
+    return 0;
+}
+
+static float random_float(float range)
+{
+    return (float)(rng_double(&rng) * 2 - 1) * range;
+}
+
+static void fill(float *x, size_t n, float range)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_float(range);
+}
+
+// Numbers that are no ordinary ones, here and there.
+static void sprinkle(float *x, size_t n)
+{
+    static const float odd[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-40f, -3e38f, 88.8f, -104};
+    for (size_t i = 0; i < n; i++)
+        if (!rng_below(&rng, 3))
+            x[i] = odd[rng_below(&rng, sizeof odd / sizeof *odd)];
+}
+
+static bool same(const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(a + i, b + i, sizeof *a) && !(a[i] != a[i] && b[i] != b[i]))
+            return false;
+    return true;
+}
+
+// ---- exp and silu ------------------------------------------------------------------------------
+
+static void exp_is_right_to_two_units(void **state)
+{
+    (void)state;
+    for (int i = -110 * 1024; i <= 95 * 1024; i++) {
+        float x = (float)i / 1024 + random_float(0x1p-11f), y;
+        scalar->exp(&y, &x, 1);
+        double want = exp(x);
+        if (want > 3.4028235677973366e38)
+            assert_true(y == INFINITY);
+        else
+            assert_true(fabs(y - want) <= 2e-7 * want + 0x1p-150);
+    }
+}
+
+static void exp_of_the_extremes(void **state)
+{
+    (void)state;
+    const float x[] = {0, -0.0f, INFINITY, -INFINITY, 1e30f, -1e30f, 200, -200, 88.7f, 88.73f};
+    float y[10], nan = NAN;
+    for (int isa = 0; isa <= (int)isa_detect(); isa++) {
+        kernels_for(isa)->exp(y, x, 10);
+        assert_true(y[0] == 1 && y[1] == 1);
+        assert_true(y[2] == INFINITY && y[4] == INFINITY && y[6] == INFINITY && y[9] == INFINITY);
+        assert_true(y[3] == 0 && y[5] == 0 && y[7] == 0);
+        assert_true(y[8] > 3e38f && y[8] < INFINITY);
+        kernels_for(isa)->exp(y, &nan, 1);
+        assert_true(y[0] != y[0]);
+    }
+}
+
+static void silu_is_that_of_double_precision(void **state)
+{
+    (void)state;
+    float gate[1000], up[1000], out[1000];
+    fill(gate, 1000, 30);
+    fill(up, 1000, 3);
+    scalar->silu_mul(out, gate, up, 1000);
+    for (int i = 0; i < 1000; i++) {
+        double want = gate[i] / (1 + exp(-(double)gate[i])) * up[i];
+        assert_true(fabs(out[i] - want) <= 5e-7 * fabs(want) + 1e-37);
+    }
+    float large[2] = {-1000, 1000}, one[2] = {1, 1};
+    scalar->silu_mul(out, large, one, 2);
+    assert_true(out[0] == 0 && out[1] == 1000);
+}
+
+// ---- norms, rotation ---------------------------------------------------------------------------
+
+static void rms_norm_is_that_of_double_precision(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n < 200; n += 7) {
+        float x[200], w[200], out[200];
+        fill(x, n, 4);
+        fill(w, n, 2);
+        scalar->rms_norm(out, x, w, n, 1e-5f);
+        double square = 0;
+        for (size_t i = 0; i < n; i++)
+            square += (double)x[i] * x[i];
+        for (size_t i = 0; i < n; i++) {
+            double want = x[i] * (double)w[i] / sqrt(square / (double)n + 1e-5f);
+            assert_true(fabs(out[i] - want) <= 1e-6 * fabs(want));
+        }
+        scalar->rms_norm(x, x, w, n, 1e-5f); // in place
+        assert_memory_equal(x, out, n * sizeof *x);
+    }
+}
+
+static void rotation_turns_each_pair(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    float x[N], pairs[N], halves[N], c[N / 2], s[N / 2];
+    fill(x, N, 1);
+    for (int i = 0; i < N / 2; i++) {
+        float angle = random_float(3);
+        c[i] = cosf(angle);
+        s[i] = sinf(angle);
+    }
+    memcpy(pairs, x, sizeof x);
+    memcpy(halves, x, sizeof x);
+    scalar->rope_pairs(pairs, c, s, N);
+    scalar->rope_halves(halves, c, s, N);
+    for (int i = 0; i < N / 2; i++) {
+        double a = x[2 * i], b = x[2 * i + 1];
+        assert_true(fabs(pairs[2 * i] - (a * c[i] - b * s[i])) < 1e-6);
+        assert_true(fabs(pairs[2 * i + 1] - (a * s[i] + b * c[i])) < 1e-6);
+        a = x[i], b = x[N / 2 + i];
+        assert_true(fabs(halves[i] - (a * c[i] - b * s[i])) < 1e-6);
+        assert_true(fabs(halves[N / 2 + i] - (a * s[i] + b * c[i])) < 1e-6);
+    }
+}
+
+// ---- activations to integers -------------------------------------------------------------------
+
+static void quantized_activations_are_near_and_bounded(void **state)
+{
+    (void)state;
+    float x[256];
+    struct act_q8k k;
+    struct act_q8 b[8];
+    for (int round = 0; round < 200; round++) {
+        fill(x, 256, powf(2, random_float(60)));
+        x[rng_below(&rng, 256)] *= 10;
+        scalar->quantize[ACT_Q8](b, x, 256);
+        scalar->quantize[ACT_Q8K](&k, x, 256);
+        int sum = 0;
+        for (int i = 0; i < 256; i++) {
+            int q = b[i / 32].q[i % 32];
+            assert_true(q >= -127 && k.q[i] >= -127);
+            assert_true(fabsf(x[i] - b[i / 32].d * (float)q) <= 0.5001f * b[i / 32].d);
+            assert_true(fabsf(x[i] - k.d * (float)k.q[i]) <= 0.5001f * k.d);
+            sum = i % 32 ? sum + q : q;
+            if (i % 32 == 31)
+                assert_int_equal(b[i / 32].sum, sum);
+        }
+        for (int j = 0; j < 16; j++) {
+            sum = 0;
+            for (int i = 0; i < 16; i++)
+                sum += k.q[16 * j + i];
+            assert_int_equal(k.sums[j], sum);
+        }
+    }
+}
+
+static void what_is_no_number_poisons_its_block(void **state)
+{
+    (void)state;
+    float x[64] = {0};
+    struct act_q8 b[2];
+    for (int isa = 0; isa <= (int)isa_detect(); isa++) {
+        x[3] = NAN;
+        kernels_for(isa)->quantize[ACT_Q8](b, x, 64);
+        assert_true(b[0].d != b[0].d && b[1].d == 0 && b[0].q[3] == 0);
+        x[3] = -INFINITY;
+        kernels_for(isa)->quantize[ACT_Q8](b, x, 64);
+        assert_true(b[0].d != b[0].d);
+        x[3] = 1e-38f;
+        kernels_for(isa)->quantize[ACT_Q8](b, x, 64);
+        assert_true(b[0].d == 0 && b[0].q[3] == 0 && b[0].sum == 0);
+    }
+}
+
+// ---- attention ---------------------------------------------------------------------------------
+
+// n positions of one head's keys and values, packed, at an odd address.
+struct cache {
+    float *q, *k, *v, *scores, *acc;
+    uint8_t *k_memory, *v_memory;
+    size_t stride;
+    int n, head_dim;
+};
+
+static struct cache cache_new(enum kv_type type, int n, int head_dim, float range)
+{
+    size_t count = (size_t)n * (size_t)head_dim, bytes = kv_type_bytes(type);
+    struct cache c = {.n = n, .head_dim = head_dim, .stride = (size_t)head_dim * bytes};
+    c.q = malloc((size_t)head_dim * sizeof(float));
+    c.acc = malloc((size_t)head_dim * sizeof(float));
+    c.scores = malloc((size_t)n * sizeof(float));
+    c.k = malloc(count * sizeof(float));
+    c.v = malloc(count * sizeof(float));
+    c.k_memory = malloc(count * bytes + 1);
+    c.v_memory = malloc(count * bytes + 1);
+    fill(c.q, (size_t)head_dim, range);
+    fill(c.k, count, range);
+    fill(c.v, count, range);
+    for (int which = 0; which < 2; which++) {
+        float *x = which ? c.v : c.k;
+        uint8_t *memory = which ? c.v_memory : c.k_memory;
+        if (type == KV_F32) {
+            memcpy(memory + 1, x, count * bytes);
+            continue;
+        }
+        uint16_t *h = malloc(count * sizeof *h);
+        scalar->f32_to_f16(h, x, count);
+        scalar->f16_to_f32(x, h, count);
+        memcpy(memory + 1, h, count * bytes);
+        free(h);
+    }
+    return c;
+}
+
+static void cache_free(struct cache *c)
+{
+    free(c->q);
+    free(c->k);
+    free(c->v);
+    free(c->scores);
+    free(c->acc);
+    free(c->k_memory);
+    free(c->v_memory);
+}
+
+static struct attn_partial attend(const struct kernels *k, enum kv_type type, const struct cache *c,
+                                  int from, int n, float *acc)
+{
+    struct attn_partial p = {.acc = acc};
+    size_t at = 1 + (size_t)from * c->stride;
+    k->attend[type](&p, c->q, c->k_memory + at, c->v_memory + at, c->stride, n, c->head_dim, 0.25f,
+                    c->scores);
+    return p;
+}
+
+static void assert_attention(const struct cache *c, const struct attn_partial *p)
+{
+    double *score = malloc((size_t)c->n * sizeof *score), max = -INFINITY, sum = 0;
+    for (int i = 0; i < c->n; i++) {
+        score[i] = 0;
+        for (int d = 0; d < c->head_dim; d++)
+            score[i] += 0.25 * c->q[d] * c->k[i * c->head_dim + d];
+        max = score[i] > max ? score[i] : max;
+    }
+    for (int i = 0; i < c->n; i++)
+        sum += score[i] = exp(score[i] - max);
+    for (int d = 0; d < c->head_dim; d++) {
+        double want = 0, magnitude = 0;
+        for (int i = 0; i < c->n; i++) {
+            want += score[i] / sum * c->v[i * c->head_dim + d];
+            magnitude += score[i] / sum * fabsf(c->v[i * c->head_dim + d]);
+        }
+        double got = p->acc[d] / p->sum;
+        if (fabs(got - want) > 1e-5 * magnitude)
+            fail_msg("head_dim %d, n %d, [%d]: %.9g, not %.9g", c->head_dim, c->n, d, got, want);
+    }
+    free(score);
+}
+
+static void attention_is_that_of_double_precision(void **state)
+{
+    (void)state;
+    static const int dims[] = {1, 7, 8, 48, 64, 80, 131};
+    for (enum kv_type type = 0; type < KV_TYPE_COUNT; type++)
+        for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+            for (int n = 1; n <= 64; n += 9) {
+                struct cache c = cache_new(type, n, dims[i], 1.5f);
+                struct attn_partial whole = attend(scalar, type, &c, 0, n, c.acc);
+                assert_attention(&c, &whole);
+                if (n > 1) { // the same from two chunks
+                    float *acc = malloc((size_t)dims[i] * sizeof *acc);
+                    struct attn_partial a = attend(scalar, type, &c, 0, n / 2, c.acc);
+                    struct attn_partial b = attend(scalar, type, &c, n / 2, n - n / 2, acc);
+                    scalar->attn_merge(&a, &b, dims[i]);
+                    assert_attention(&c, &a);
+                    free(acc);
+                }
+                cache_free(&c);
+            }
+}
+
+static void merging_into_nothing_gives_the_chunk(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa <= (int)isa_detect(); isa++) {
+        float none[9] = {0}, some[9];
+        fill(some, 9, 1);
+        struct attn_partial a = {-INFINITY, 0, none}, b = {-3, 2, some};
+        struct attn_partial empty = {-INFINITY, 0, (float[9]){0}};
+        kernels_for(isa)->attn_merge(&a, &empty, 9);
+        assert_true(a.max == -INFINITY && a.sum == 0 && none[8] == 0);
+        kernels_for(isa)->attn_merge(&a, &b, 9);
+        assert_true(a.max == -3 && a.sum == 2);
+        assert_memory_equal(none, some, sizeof some);
+        kernels_for(isa)->attn_merge(&a, &empty, 9);
+        assert_true(a.max == -3 && a.sum == 2);
+        assert_memory_equal(none, some, sizeof some);
+    }
+}
+
+// ---- bits --------------------------------------------------------------------------------------
+
+enum { N_MAX = 300 };
+
+// All operations on one input, at an odd alignment of floats.
+static void compare_vectors(const struct kernels *k, size_t n, bool odd_numbers)
+{
+    float a[N_MAX + 1], b[N_MAX + 1], x[N_MAX], y[N_MAX];
+    fill(a, N_MAX, 20);
+    fill(b, N_MAX, 20);
+    if (odd_numbers)
+        sprinkle(a, N_MAX);
+    const float *p = a + 1, *q = b + 1;
+#define COMPARE(op, ...)                                         \
+    do {                                                         \
+        float *out = x;                                          \
+        scalar->op(__VA_ARGS__);                                 \
+        out = y;                                                 \
+        k->op(__VA_ARGS__);                                      \
+        if (!same(x, y, n))                                      \
+            fail_msg("%s of %zu differs on %s", #op, n, k->isa); \
+    } while (0)
+    COMPARE(rms_norm, out, p, q, n, 1e-6f);
+    COMPARE(add, out, p, q, n);
+    COMPARE(mul, out, p, q, n);
+    COMPARE(silu_mul, out, p, q, n);
+    COMPARE(exp, out, p, n);
+    int n_rot = (int)n & ~1;
+    memcpy(x, p, n * sizeof *x);
+    memcpy(y, p, n * sizeof *x);
+    COMPARE(rope_pairs, out, q, q + n_rot / 2, n_rot);
+    COMPARE(rope_halves, out, q, q + n_rot / 2, n_rot);
+    uint16_t h[N_MAX], g[N_MAX];
+    scalar->f32_to_f16(h, p, n);
+    k->f32_to_f16(g, p, n);
+    assert_memory_equal(h, g, n * sizeof *h);
+    COMPARE(f16_to_f32, out, h, n);
+#undef COMPARE
+}
+
+static void vectors_have_the_bits_of_scalar(void **state)
+{
+    (void)state;
+    if (isa_detect() == ISA_SCALAR)
+        test_skip("this machine has no instruction set beyond scalar");
+    for (int isa = ISA_SCALAR + 1; isa <= (int)isa_detect(); isa++)
+        for (size_t n = 1; n < N_MAX; n += n < 40 ? 1 : 13)
+            for (int odd = 0; odd < 2; odd++)
+                compare_vectors(kernels_for(isa), n, odd);
+}
+
+static void halves_and_exp_have_the_bits_of_scalar_everywhere(void **state)
+{
+    (void)state;
+    if (isa_detect() == ISA_SCALAR)
+        test_skip("this machine has no instruction set beyond scalar");
+    enum { N = 4096 };
+    float x[N], y[N], z[N];
+    uint16_t h[N], g[N];
+    for (int isa = ISA_SCALAR + 1; isa <= (int)isa_detect(); isa++) {
+        const struct kernels *k = kernels_for(isa);
+        for (uint32_t bits = 0; bits < 65536; bits += N) {
+            for (uint32_t i = 0; i < N; i++)
+                h[i] = (uint16_t)(bits + i);
+            scalar->f16_to_f32(x, h, N);
+            k->f16_to_f32(y, h, N);
+            assert_memory_equal(x, y, sizeof x);
+        }
+        for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += UINT64_C(4093) * N) {
+            for (uint64_t i = 0; i < N; i++) {
+                uint32_t pattern = (uint32_t)(bits + i * 4093);
+                memcpy(x + i, &pattern, sizeof pattern);
+            }
+            scalar->f32_to_f16(h, x, N);
+            k->f32_to_f16(g, x, N);
+            assert_memory_equal(h, g, sizeof h);
+            scalar->exp(y, x, N);
+            k->exp(z, x, N);
+            assert_true(same(y, z, N));
+        }
+    }
+}
+
+static void activations_have_the_bits_of_scalar(void **state)
+{
+    (void)state;
+    if (isa_detect() == ISA_SCALAR)
+        test_skip("this machine has no instruction set beyond scalar");
+    static uint8_t want[4096], got[4096];
+    for (int isa = ISA_SCALAR + 1; isa <= (int)isa_detect(); isa++)
+        for (int round = 0; round < 300; round++)
+            for (enum act act = 0; act < ACT_COUNT; act++) {
+                float x[513];
+                fill(x, 513, powf(2, random_float(120)));
+                if (round % 3 == 0) // ties
+                    for (int i = 0; i < 513; i++)
+                        x[i] = (float)(int)rng_below(&rng, 509) / 2 - 127;
+                if (round % 5 == 0)
+                    memset(x + 1, 0, 256 * sizeof *x);
+                if (round % 7 == 0)
+                    sprinkle(x, 40);
+                scalar->quantize[act](want, x + 1, 512);
+                kernels_for(isa)->quantize[act](got, x + 1, 512);
+                assert_memory_equal(want, got, act_row_bytes(act, 512));
+            }
+}
+
+static void compare_attention(const struct kernels *k, enum kv_type type, int n, int head_dim,
+                              float range)
+{
+    struct cache c = cache_new(type, n, head_dim, range);
+    float *want = malloc((size_t)head_dim * sizeof *want);
+    struct attn_partial a = attend(scalar, type, &c, 0, n, want);
+    struct attn_partial b = attend(k, type, &c, 0, n, c.acc);
+    if (!same(&a.max, &b.max, 1) || !same(&a.sum, &b.sum, 1) ||
+        !same(want, c.acc, (size_t)head_dim))
+        fail_msg("attention over %d positions of %d differs on %s", n, head_dim, k->isa);
+    float *more = malloc((size_t)head_dim * sizeof *more);
+    struct attn_partial other = attend(scalar, type, &c, 0, (n + 1) / 2, more);
+    scalar->attn_merge(&a, &other, head_dim);
+    k->attn_merge(&b, &other, head_dim);
+    assert_true(same(&a.sum, &b.sum, 1) && same(want, c.acc, (size_t)head_dim));
+    free(more);
+    free(want);
+    cache_free(&c);
+}
+
+static void attention_has_the_bits_of_scalar(void **state)
+{
+    (void)state;
+    if (isa_detect() == ISA_SCALAR)
+        test_skip("this machine has no instruction set beyond scalar");
+    static const int dims[] = {1, 5, 8, 9, 16, 48, 64, 71, 72, 80, 128, 131};
+    for (int isa = ISA_SCALAR + 1; isa <= (int)isa_detect(); isa++)
+        for (enum kv_type type = 0; type < KV_TYPE_COUNT; type++)
+            for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+                for (int n = 1; n <= 67; n += n < 10 ? 1 : 9) {
+                    compare_attention(kernels_for(isa), type, n, dims[i], 1.5f);
+                    compare_attention(kernels_for(isa), type, n, dims[i], 1e20f); // infinities
+                }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exp_is_right_to_two_units),
+        cmocka_unit_test(exp_of_the_extremes),
+        cmocka_unit_test(silu_is_that_of_double_precision),
+        cmocka_unit_test(rms_norm_is_that_of_double_precision),
+        cmocka_unit_test(rotation_turns_each_pair),
+        cmocka_unit_test(quantized_activations_are_near_and_bounded),
+        cmocka_unit_test(what_is_no_number_poisons_its_block),
+        cmocka_unit_test(attention_is_that_of_double_precision),
+        cmocka_unit_test(merging_into_nothing_gives_the_chunk),
+        cmocka_unit_test(vectors_have_the_bits_of_scalar),
+        cmocka_unit_test(halves_and_exp_have_the_bits_of_scalar_everywhere),
+        cmocka_unit_test(activations_have_the_bits_of_scalar),
+        cmocka_unit_test(attention_has_the_bits_of_scalar),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
