@@ -1,10 +1,10 @@
-// Help texts: see help.h. Everything is wrapped at LINE columns; the right column of lists starts
-// at COLUMN.
+// Help texts: see help.h. Everything is wrapped at LINE columns; the right column of a list starts
+// at VERB_COLUMN or OPTION_COLUMN.
 #include "app/help.h"
 
 #include <string.h>
 
-enum { LINE = 80, COLUMN = 26 };
+enum { LINE = 80, VERB_COLUMN = 14, OPTION_COLUMN = 26 };
 
 // Prints words from column `at` on, continuing lines at `indent`. A newline in the text stays one.
 static void wrap(FILE *f, const char *text, int at, int indent)
@@ -31,15 +31,15 @@ static void wrap(FILE *f, const char *text, int at, int indent)
     fputc('\n', f);
 }
 
-static void entry(FILE *f, const char *left, const char *right)
+static void entry(FILE *f, int column, const char *left, const char *right)
 {
     int at = fprintf(f, "  %s", left);
-    if (at + 2 > COLUMN) {
+    if (at + 2 > column) {
         fputc('\n', f);
         at = 0;
     }
-    fprintf(f, "%*s", COLUMN - at, "");
-    wrap(f, right, COLUMN, COLUMN);
+    fprintf(f, "%*s", column - at, "");
+    wrap(f, right, column, column);
 }
 
 static void option_entry(FILE *f, const struct verb_option *o)
@@ -55,7 +55,7 @@ static void option_entry(FILE *f, const struct verb_option *o)
         snprintf(left + n, sizeof left - n, " %s", s->value);
     }
     snprintf(right, sizeof right, o->initial ? "%s (%s)" : "%s", s->help, o->initial);
-    entry(f, left, right);
+    entry(f, OPTION_COLUMN, left, right);
 }
 
 void help_verb(FILE *f, const struct verb *v)
@@ -87,8 +87,8 @@ void help_program(FILE *f)
           "Usage: rondo VERB [ARGUMENT...] [OPTION...]\n\n",
           f);
     for (int i = 0; verbs[i]; i++)
-        entry(f, verbs[i]->name, verbs[i]->summary);
-    entry(f, "help", "explain a verb: rondo help VERB");
+        entry(f, VERB_COLUMN, verbs[i]->name, verbs[i]->summary);
+    entry(f, VERB_COLUMN, "help", "explain a verb: rondo help VERB");
     fputc('\n', f);
     option_entry(f, &help);
     option_entry(f, &version);
