@@ -3,6 +3,42 @@
 
 #include "base/check.h"
 
+int stage_open(struct stage *s, const struct model *m, const struct window_table *table, int node,
+               const struct stage_options *o, struct err *e)
+{
+    struct window windows[PLAN_MAX_ROUNDS];
+    struct backend_options backend = {.n_threads = o->n_threads, .isa = o->isa};
+    struct shard_options shard = {
+        .windows = windows,
+        .n_windows = table->n_rounds,
+        .ends = node == table->n_nodes - 1,
+        .kv_type = o->kv_type,
+        .kv_pages = o->kv_pages,
+        .max_sessions = o->max_sessions,
+        .max_context = o->max_context,
+        .max_batch = o->max_batch,
+    };
+    CHECK(node >= 0 && node < table->n_nodes);
+    CHECK(table->n_layers == model_hparams(m)->n_layers);
+    *s = (struct stage){.table = table, .node = node};
+    for (int r = 0; r < table->n_rounds; r++)
+        windows[r] = (struct window){table->lo[r][node], table->hi[r][node]};
+    int rc = weights_open(&s->weights, model_gguf(m), e);
+    if (!rc)
+        rc = backend_open_cpu(&s->backend, &backend, e);
+    if (!rc)
+        rc = shard_new(&s->shard, m, s->weights, s->backend, &shard, e);
+    return rc;
+}
+
+void stage_close(struct stage *s)
+{
+    shard_free(s->shard);
+    backend_free(s->backend);
+    weights_free(s->weights);
+    *s = (struct stage){0};
+}
+
 int stage_run(struct stage *s, const struct batch *b, int round, float *hidden, struct err *e)
 {
     CHECK(round >= 0 && round < s->table->n_rounds);
