@@ -100,14 +100,13 @@ static int new_cache(struct shard *s, struct err *e)
     const struct shard_options *o = &s->options;
     const struct hparams *h = &s->model->h;
     size_t table, size;
-    int rc = kv_map_new(&s->map, o->kv_pages, o->max_sessions, o->max_context, e);
-    if (rc)
-        return rc;
     s->half_bytes = hparams_kv_bytes_per_token(h, 1, o->kv_type) / 2 * KV_PAGE_TOKENS;
     if (!size_mul(s->half_bytes, 2 * (size_t)s->n_own, &s->page_bytes) ||
         !size_mul(s->page_bytes, (size_t)o->kv_pages, &size))
         size = SIZE_MAX;
-    rc = buf_new(&s->kv, s->backend, size, "the key-value cache", e);
+    int rc = buf_new(&s->kv, s->backend, size, "the key-value cache", e);
+    if (!rc)
+        rc = kv_map_new(&s->map, o->kv_pages, o->max_sessions, o->max_context, e);
     if (rc)
         return rc;
     s->session_pages = (o->max_context + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
