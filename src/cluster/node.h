@@ -1,0 +1,73 @@
+// A head: lets workers in, makes a ring of them, watches over it, and has the pipeline that runs
+// round it.
+//
+//   node_open: listens, makes a token       node_begin: loads its own windows, offers the rest
+//   node_wait: until something changes      node_pipeline: tokens in, logits out
+//
+// Threads: node_* are for one thread, the user's. A driving thread of its own makes the ring as
+// cluster/deploy.c decides and watches everybody; links and the door have threads too. When a
+// worker is lost the driving thread ends the passes of the pipeline with a sentence.
+#pragma once
+
+#include "cluster/deploy.h"
+#include "cluster/timings.h"
+#include "cluster/token.h"
+#include "engine/local.h"
+#include "ring/messages.h"
+
+#include <stdbool.h>
+
+enum {
+    NODE_PORT = 7667, // of a head, when nobody says another
+    NODE_TOKEN_S = 24 * 3600,
+};
+
+struct node;
+
+struct node_options {
+    const char *folder; // identity_folder
+    const char *host;   // to listen on; NULL: all interfaces
+    uint16_t port;      // 0: any
+};
+
+int node_open(struct node **out, const struct node_options *o, struct err *e);
+// Ends the ring, tells the workers, closes everything; frees the pipeline.
+void node_close(struct node *n);
+// A token of this head, new in each node_open.
+const char *node_token(const struct node *n);
+uint16_t node_port(const struct node *n);
+
+struct node_ring {
+    const struct model *model; // outlives the node
+    struct window_table table; // the head last
+    struct local_options engine;
+    enum wire_activation activation;
+};
+
+// Once per node.
+int node_begin(struct node *n, const struct node_ring *r, struct err *e);
+struct pipeline *node_pipeline(struct node *n); // of node_begin; the node's
+
+struct node_status {
+    enum deploy_phase phase;
+    int n_wanted;  // workers
+    int n_members; // in all
+    struct node_member {
+        char name[WIRE_NAME];
+        enum member_state state;
+    } members[MEMBERSHIP_MAX];
+    char note[512];   // the last thing worth telling, or empty
+    uint32_t n_notes; // counts them
+    struct err ended; // why the ring ended, once it ran
+};
+
+// Waits until the status changes or timeout_ms have passed.
+void node_wait(struct node *n, int timeout_ms, struct node_status *out);
+
+// Who runs what in the present ring, or ran in the last one; in the plan's order, the head last.
+struct node_report {
+    struct window_table table;
+    char names[WIRE_MAX_NODES][WIRE_NAME];
+    struct timings_report decode, prompts;
+};
+void node_report(struct node *n, struct node_report *out);
