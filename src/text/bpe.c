@@ -1,8 +1,6 @@
 // Byte-level BPE: bytes merge by the order of a list of merges, within the words that the
-// pre-tokenizer finds.
-//
-// Text repeats its words, so a long text gets a small table of the words it had already: each
-// entry points at the word in the text and at its ids in the output. It lives as long as the call.
+// pre-tokenizer finds. Pieces and merges are kept as bytes; the printable characters in which the
+// file writes them occur only while loading.
 #include "base/check.h"
 #include "base/log.h"
 #include "text/tables.h"
@@ -18,30 +16,26 @@ static bool byte_prints(uint32_t b)
     return (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || (b >= 0xae && b <= 0xff);
 }
 
-enum { BPE_CODES = 256 + 68 };
-
-static void bytes_of_codes(int16_t byte[BPE_CODES])
+void bpe_alphabet_init(struct bpe_alphabet *a)
 {
-    memset(byte, -1, BPE_CODES * sizeof *byte);
+    memset(a->byte, -1, sizeof a->byte);
     int16_t next = 256;
     for (int16_t b = 0; b < 256; b++)
-        byte[byte_prints((uint32_t)b) ? b : next++] = b;
+        a->byte[byte_prints((uint32_t)b) ? b : next++] = b;
 }
 
-bool bpe_piece(const char *text, size_t n, char *out, uint32_t *n_out)
+bool bpe_piece(const struct bpe_alphabet *a, const char *text, size_t n, char *out, uint32_t *n_out)
 {
-    int16_t byte[BPE_CODES];
-    bytes_of_codes(byte);
     *n_out = 0;
     for (size_t at = 0; at < n;) {
         int length = utf8_length(text + at, n - at);
         uint32_t code = length > 0 ? utf8_code(text + at, length) : UINT32_MAX;
-        if (code >= BPE_CODES || byte[code] < 0) {
+        if (code >= BPE_CODES || a->byte[code] < 0) {
             memcpy(out, text, n);
             *n_out = (uint32_t)n;
             return false;
         }
-        out[(*n_out)++] = (char)byte[code];
+        out[(*n_out)++] = (char)a->byte[code];
         at += (size_t)length;
     }
     return true;
@@ -64,7 +58,8 @@ static const struct bpe_merge *find_merge(const struct vocab *v, int32_t left, i
 }
 
 // Enters one line "LEFT RIGHT"; of equal ones the first counts. False: it names what is no token.
-static bool add_merge(struct vocab *v, struct gguf_string line, uint32_t rank)
+static bool add_merge(struct vocab *v, const struct bpe_alphabet *a, struct gguf_string line,
+                      uint32_t rank)
 {
     char left[VOCAB_MAX_STORED_BYTES], both[2 * VOCAB_MAX_STORED_BYTES];
     const char *gap = line.length > 1 ? memchr(line.text + 1, ' ', line.length - 1) : NULL;
@@ -72,10 +67,11 @@ static bool add_merge(struct vocab *v, struct gguf_string line, uint32_t rank)
         return false;
     size_t n_left = (size_t)(gap - line.text), n_right = line.length - n_left - 1;
     uint32_t size, more;
-    if (n_left > sizeof left || n_right > sizeof left || !bpe_piece(line.text, n_left, both, &size))
+    if (n_left > sizeof left || n_right > sizeof left ||
+        !bpe_piece(a, line.text, n_left, both, &size))
         return false;
     struct bpe_merge m = {.rank = rank, .left = lookup_find(&v->by_piece, both, size)};
-    if (!bpe_piece(gap + 1, n_right, left, &more))
+    if (!bpe_piece(a, gap + 1, n_right, left, &more))
         return false;
     m.right = lookup_find(&v->by_piece, left, more);
     memcpy(both + size, left, more);
@@ -103,6 +99,8 @@ static int load_merges(struct vocab *v, const struct gguf *g, struct err *e)
         return err_set(e, ERR_FAILED, "%s: %llu merges; at most %d are supported", gguf_path(g),
                        (unsigned long long)k->count, VOCAB_MAX_MERGES);
     uint32_t size = 16, strange = 0;
+    struct bpe_alphabet a;
+    bpe_alphabet_init(&a);
     while (size < k->count + k->count / 2 + 1)
         size *= 2;
     v->merges = malloc(size * sizeof *v->merges);
@@ -112,7 +110,7 @@ static int load_merges(struct vocab *v, const struct gguf *g, struct err *e)
         v->merges[i].left = -1;
     v->merge_mask = size - 1;
     for (uint32_t i = 0; i < k->count; i++)
-        strange += !add_merge(v, gguf_string_at(k, i), i);
+        strange += !add_merge(v, &a, gguf_string_at(k, i), i);
     if (strange)
         log_warn("%s: %u of %llu merges name texts that are no tokens; ignored", gguf_path(g),
                  strange, (unsigned long long)k->count);
@@ -166,19 +164,6 @@ static bool pair_by_list(const struct vocab *v, const char *word, const struct s
     return true;
 }
 
-enum { SEEN_WORDS = 1 << 12, SEEN_MAX_BYTES = 32, SEEN_FROM_TEXT_BYTES = 4096 };
-
-struct seen_word {
-    const char *word;
-    uint32_t n, n_ids;
-    size_t ids; // index in the output
-};
-
-struct bpe_words {
-    struct encoder *x;
-    struct seen_word *seen; // NULL: text too short to bother
-};
-
 static int encode_new_word(struct encoder *x, const char *word, size_t n)
 {
     const struct vocab *v = x->vocab;
@@ -208,30 +193,16 @@ no_memory:
     return err_set(x->err, ERR_NO_MEMORY, "no memory to tokenize a word of %zu bytes", n);
 }
 
-static int encode_word(void *arg, const char *word, size_t n)
+static int encode_word(void *words, const char *word, size_t n)
 {
-    struct bpe_words *w = arg;
-    struct ids *out = w->x->out;
-    if (!w->seen || n > SEEN_MAX_BYTES)
-        return encode_new_word(w->x, word, n);
-    struct seen_word *s = &w->seen[lookup_hash(word, n) % SEEN_WORDS];
-    if (s->n == n && !memcmp(s->word, word, n)) {
-        for (uint32_t i = 0; i < s->n_ids; i++)
-            ids_push(out, out->id[s->ids + i]);
-        return 0;
-    }
-    size_t before = out->n;
-    int rc = encode_new_word(w->x, word, n);
-    *s = (struct seen_word){word, (uint32_t)n, (uint32_t)(out->n - before), before};
-    return rc;
+    return words_encode(words, word, n);
 }
 
 int bpe_encode(struct encoder *x, const char *text, size_t n)
 {
-    struct bpe_words w = {.x = x};
-    if (n >= SEEN_FROM_TEXT_BYTES)
-        w.seen = calloc(SEEN_WORDS, sizeof *w.seen); // without it, only slower
+    struct words w;
+    words_begin(&w, x, n, encode_new_word);
     int rc = pretokenize(x->vocab->split, text, n, encode_word, &w, x->err);
-    free(w.seen);
+    words_end(&w);
     return rc;
 }

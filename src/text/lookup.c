@@ -48,8 +48,7 @@ static struct lookup_slot *slot_of(const struct lookup *l, uint32_t hash, const 
         struct lookup_slot *s = &l->slots[i];
         if (s->id < 0)
             return s;
-        const struct span *k = &l->keys[s->id];
-        if (s->hash == hash && k->n == n && !memcmp(l->bytes + k->at, key, n))
+        if (s->hash == hash && s->key.n == n && !memcmp(l->bytes + s->key.at, key, n))
             return s;
     }
 }
@@ -58,7 +57,8 @@ void lookup_put(struct lookup *l, int32_t id)
 {
     const char *key = l->bytes + l->keys[id].at;
     uint32_t hash = lookup_hash(key, l->keys[id].n);
-    *slot_of(l, hash, key, l->keys[id].n) = (struct lookup_slot){.hash = hash, .id = id};
+    *slot_of(l, hash, key, l->keys[id].n) =
+        (struct lookup_slot){.hash = hash, .id = id, .key = l->keys[id]};
 }
 
 int32_t lookup_find(const struct lookup *l, const char *key, size_t n)

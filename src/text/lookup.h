@@ -12,7 +12,8 @@ struct span { // bytes [at, at + n) of the vocabulary's buffer
 
 struct lookup_slot {
     uint32_t hash;
-    int32_t id; // -1: empty
+    int32_t id;      // -1: empty
+    struct span key; // keys[id]
 };
 
 struct lookup {

@@ -88,7 +88,7 @@ static int push_bytes(struct encoder *x, const char *text, size_t n)
     return 0;
 }
 
-static int encode_word(struct encoder *x, const char *word, size_t n)
+static int encode_new_word(struct encoder *x, const char *word, size_t n)
 {
     const struct vocab *v = x->vocab;
     struct merger *m = &x->merger;
@@ -136,14 +136,17 @@ int spm_encode(struct encoder *x, const char *text, size_t n, bool space_prefix)
         return err_set(x->err, ERR_NO_MEMORY, "no memory to tokenize a text of %zu bytes", n);
     plain[0] = ' ';
     n = normalise(text, n, plain + space_prefix) + space_prefix;
+    struct words w;
+    words_begin(&w, x, n, encode_new_word);
     int rc = 0;
     for (size_t at = 0, end; !rc && at < n; at = end) {
         end = n;
         if (x->vocab->space_begins)
             for (end = at + 1; end < n && (plain[end] != ' ' || plain[end - 1] == ' ');)
                 end++;
-        rc = encode_word(x, plain + at, end - at);
+        rc = words_encode(&w, plain + at, end - at);
     }
+    words_end(&w);
     free(plain);
     return rc;
 }

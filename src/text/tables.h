@@ -18,6 +18,7 @@
 #include "text/pretokenize.h"
 #include "text/special.h"
 #include "text/vocab.h"
+#include "text/words.h"
 
 enum vocab_model { VOCAB_SPM, VOCAB_BPE };
 
@@ -77,5 +78,14 @@ int spm_load(struct vocab *v, const struct gguf *g, struct err *e);
 int spm_encode(struct encoder *x, const char *text, size_t n, bool space_prefix);
 int bpe_load(struct vocab *v, const struct gguf *g, struct err *e);
 int bpe_encode(struct encoder *x, const char *text, size_t n);
-// The bytes that a stored text stands for, at most n of them; false: a character that no byte has.
-bool bpe_piece(const char *text, size_t n, char *out, uint32_t *n_out);
+
+// The characters in which files of byte-level vocabularies write bytes.
+enum { BPE_CODES = 256 + 68 };
+struct bpe_alphabet {
+    int16_t byte[BPE_CODES]; // of a code point, -1: none
+};
+void bpe_alphabet_init(struct bpe_alphabet *a);
+// The bytes that a stored text stands for, at most n of them. False where a character is no byte's:
+// the text as it is.
+bool bpe_piece(const struct bpe_alphabet *a, const char *text, size_t n, char *out,
+               uint32_t *n_out);

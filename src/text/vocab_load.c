@@ -196,6 +196,8 @@ static bool spm_piece(const char *text, size_t n, char *out, uint32_t *n_out)
 static void load_pieces(struct vocab *v)
 {
     uint32_t at = v->text[v->n - 1].at + v->text[v->n - 1].n;
+    struct bpe_alphabet alphabet;
+    bpe_alphabet_init(&alphabet);
     for (int32_t i = 0; i < v->n; i++) {
         const struct span t = v->text[i];
         char *out = v->bytes + at;
@@ -208,8 +210,9 @@ static void load_pieces(struct vocab *v)
             v->byte_id[byte] = i;
         } else if (v->type[i] == TOKEN_NORMAL || v->type[i] == TOKEN_UNUSED) {
             v->piece[i].at = at;
-            matches = v->model == VOCAB_SPM ? spm_piece(v->bytes + t.at, t.n, out, &v->piece[i].n)
-                                            : bpe_piece(v->bytes + t.at, t.n, out, &v->piece[i].n);
+            matches = v->model == VOCAB_SPM
+                          ? spm_piece(v->bytes + t.at, t.n, out, &v->piece[i].n)
+                          : bpe_piece(&alphabet, v->bytes + t.at, t.n, out, &v->piece[i].n);
         }
         if (v->piece[i].at == at)
             at += v->piece[i].n;
