@@ -96,4 +96,12 @@ const struct option_spec option_table[OPT_COUNT] = {
                      .help = "times that everything is measured"},
     [OPT_HOPS] = {"hops", 0, OPTION_FLAG,
                   .help = "measure the way from node to node instead; no model is needed"},
+
+    [OPT_IDS] = {"ids", 0, OPTION_FLAG, .help = "print the ids alone, in one line"},
+    [OPT_SPECIAL] = {"special", 0, OPTION_FLAG,
+                     .help = "put begin and end tokens where the model asks for them"},
+    [OPT_CONTROL] = {"control", 0, OPTION_FLAG,
+                     .help = "take the text of control tokens for those tokens; with --decode, "
+                             "show it"},
+    [OPT_DECODE] = {"decode", 0, OPTION_FLAG, .help = "the input is ids; print their text"},
 };

@@ -66,6 +66,11 @@ enum option_id {
     OPT_PROMPT_TOKENS,
     OPT_REPEATS,
     OPT_HOPS,
+    // rondo tokenize
+    OPT_IDS,
+    OPT_SPECIAL,
+    OPT_CONTROL,
+    OPT_DECODE,
     OPT_COUNT,
 };
 

@@ -6,6 +6,7 @@
 const struct verb *const verbs[] = {
     &verb_run,
     &verb_show,
+    &verb_tokenize,
     &verb_perplexity,
     &verb_bench,
     &verb_synth,

@@ -8,4 +8,5 @@ extern const struct verb verb_show;
 extern const struct verb verb_synth;
 extern const struct verb verb_bench;
 extern const struct verb verb_perplexity;
+extern const struct verb verb_tokenize;
 extern const struct verb verb_version;

@@ -186,6 +186,11 @@ bool vocab_adds_bos(const struct vocab *v)
     return v->add_bos && v->bos >= 0;
 }
 
+bool vocab_adds_space(const struct vocab *v)
+{
+    return v->add_space_prefix;
+}
+
 static bool is_token(const struct vocab *v, int32_t id)
 {
     return id >= 0 && id < v->n;

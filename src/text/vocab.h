@@ -45,6 +45,7 @@ int vocab_size(const struct vocab *v);
 int32_t vocab_bos(const struct vocab *v); // -1: none; likewise below
 int32_t vocab_eos(const struct vocab *v);
 bool vocab_adds_bos(const struct vocab *v);
+bool vocab_adds_space(const struct vocab *v); // in front of a text, which its pieces then show
 bool vocab_is_end(const struct vocab *v, int32_t id);     // ends an answer: eos, eot, im_end ...
 bool vocab_is_control(const struct vocab *v, int32_t id); // never shown
 int32_t vocab_find(const struct vocab *v, const char *token); // id of an exact token text, -1: none

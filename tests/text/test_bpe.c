@@ -147,11 +147,11 @@ static void merging_is_what_its_definition_says(void **state)
                 x = known[rng_below(&r, (uint64_t)i + 3)];
                 y = known[rng_below(&r, (uint64_t)i + 3)];
             } while (strlen(x) + strlen(y) > 7);
-            strcpy(left[i], x);
-            strcpy(right[i], y);
-            strcpy(known[i + 3], x);
-            strcat(known[i + 3], y);
-            tiny_merge(t, x, y);
+            memcpy(left[i], x, 8);
+            memcpy(right[i], y, 8);
+            memcpy(known[i + 3], left[i], 8);
+            memcpy(known[i + 3] + strlen(left[i]), right[i], strlen(right[i]) + 1);
+            tiny_merge(t, left[i], right[i]);
         }
         struct vocab *v = tiny_done(t);
         for (int i = 0; i < 200; i++) {

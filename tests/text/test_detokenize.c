@@ -52,9 +52,7 @@ static void what_can_not_become_a_character_is_replaced(void **state)
     assert_step(&d, 0xff, "\xef\xbf\xbd");
     assert_step(&d, 0x80, "\xef\xbf\xbd");
     assert_step(&d, 0xc3, "");
-    assert_step(&d, 'a',
-                "\xef\xbf\xbd"
-                "a");
+    assert_step(&d, 'a', "\xef\xbf\xbd\x61");
     assert_step(&d, 0xed, "");
     assert_step(&d, 0xa0, "\xef\xbf\xbd\xef\xbf\xbd"); // a surrogate
     assert_step(&d, 0xe2, "");
@@ -68,10 +66,7 @@ static void sentencepiece_drops_the_first_space_only(void **state)
 {
     (void)state;
     struct tiny_vocab *t = tiny_spm();
-    int a = tiny_add(t,
-                     "\xe2\x96\x81"
-                     "a",
-                     TINY_NORMAL, 0);
+    int a = tiny_add(t, "\xe2\x96\x81\x61", TINY_NORMAL, 0);
     struct vocab *v = tiny_done(t);
     struct detokenizer d = {.vocab = v}, later = {.vocab = v, .any = true};
     assert_step(&d, 1, ""); // BOS is nothing
@@ -84,10 +79,7 @@ static void sentencepiece_drops_the_first_space_only(void **state)
     vocab_free(v);
     t = tiny_spm();
     t->add_space_prefix = 0;
-    a = tiny_add(t,
-                 "\xe2\x96\x81"
-                 "a",
-                 TINY_NORMAL, 0);
+    a = tiny_add(t, "\xe2\x96\x81\x61", TINY_NORMAL, 0);
     v = tiny_done(t);
     d = (struct detokenizer){.vocab = v};
     assert_step(&d, a, " a");
