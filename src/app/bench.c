@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_REPEATS = 1000, HOP_BYTES = 32 << 10, HOP_COUNT = 4000 };
+enum { MAX_REPEATS = 1000, HOP_COUNT = 4000 };
 
 // What a model file holds: llama-bench's first columns.
 struct contents {
@@ -237,18 +237,19 @@ static json_t *json_hop(const struct hop_figures *h)
 static int bench_hops(const struct options *o, struct err *e)
 {
     struct hop_figures link, loops;
-    int rc = hop_bench(&link, &loops, HOP_BYTES, HOP_COUNT, e);
+    uint32_t payload = (uint32_t)options_int(o, OPT_PAYLOAD);
+    int rc = hop_bench(&link, &loops, payload, HOP_COUNT, e);
     if (rc)
         return rc;
     if (options_flag(o, OPT_JSON))
-        return output_json(json_pack("{s:i, s:o, s:o}", "payload_bytes", (int)HOP_BYTES, "link",
+        return output_json(json_pack("{s:i, s:o, s:o}", "payload_bytes", (int)payload, "link",
                                      json_hop(&link), "loops", json_hop(&loops)),
                            e);
-    printf("| one way, %d KiB, TLS 1.3 over loopback | p50 | p90 | p99 |\n"
+    printf("| one way, %u bytes, TLS 1.3 over loopback | p50 | p90 | p99 |\n"
            "|---|---:|---:|---:|\n"
            "| link only | %.1f µs | %.1f µs | %.1f µs |\n"
            "| compute loop to compute loop | %.1f µs | %.1f µs | %.1f µs |\n",
-           HOP_BYTES >> 10, link.p50_us, link.p90_us, link.p99_us, loops.p50_us, loops.p90_us,
+           payload, link.p50_us, link.p90_us, link.p99_us, loops.p50_us, loops.p90_us,
            loops.p99_us);
     return 0;
 }
@@ -274,6 +275,7 @@ const struct verb verb_bench = {
                                             {OPT_TOKENS, "128"},
                                             {OPT_REPEATS, "5"},
                                             {OPT_HOPS, NULL},
+                                            {OPT_PAYLOAD, "32K"},
                                             {OPT_THREADS, "0"},
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},

@@ -6,6 +6,8 @@
 #include "hub/synthesis.h"
 #include "kernels/kernels.h"
 #include "model/batch.h"
+#include "ring/hop_bench.h"
+#include "ring/messages.h"
 
 // In the order of their enums, or looked up by name.
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
@@ -96,6 +98,8 @@ const struct option_spec option_table[OPT_COUNT] = {
                      .help = "times that everything is measured"},
     [OPT_HOPS] = {"hops", 0, OPTION_FLAG,
                   .help = "measure the way from node to node instead; no model is needed"},
+    [OPT_PAYLOAD] = {"payload", 0, OPTION_SIZE, .value = "BYTES", .min = HOP_MIN_PAYLOAD,
+                     .max = 4 * WIRE_MAX_WIDTH, .help = "size of the frames of --hops"},
 
     [OPT_IDS] = {"ids", 0, OPTION_FLAG, .help = "print the ids alone, in one line"},
     [OPT_SPECIAL] = {"special", 0, OPTION_FLAG,

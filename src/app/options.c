@@ -23,23 +23,32 @@ void options_variable(const struct option_spec *s, char *out, size_t size)
         out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
 }
 
-// Levenshtein's distance, by rows; words longer than NAME_BYTES are far from everything.
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+// Letters to change, add, leave out or swap with their neighbour: optimal string alignment, three
+// rows at a time. Words longer than NAME_BYTES are far from everything.
 static int distance(const char *a, const char *b)
 {
-    int n = (int)strlen(b), row[NAME_BYTES + 1];
+    int n = (int)strlen(b), rows[3][NAME_BYTES + 1];
+    int *above = rows[0], *row = rows[1], *next = rows[2];
     if (n > NAME_BYTES || strlen(a) > NAME_BYTES)
         return NAME_BYTES;
     for (int j = 0; j <= n; j++)
         row[j] = j;
     for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
-        row[0] = i;
+        next[0] = i;
         for (int j = 1; j <= n; j++) {
-            int swap = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            int step = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            row[j] = swap < step ? swap : step;
+            next[j] = least(row[j - 1] + (a[i - 1] != b[j - 1]), 1 + least(row[j], next[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                next[j] = least(next[j], above[j - 2] + 1);
         }
+        int *oldest = above;
+        above = row;
+        row = next;
+        next = oldest;
     }
     return row[n];
 }
@@ -47,14 +56,18 @@ static int distance(const char *a, const char *b)
 const char *options_nearest(const char *word, const char *const *candidates, int n)
 {
     const char *best = NULL;
-    int length = (int)strlen(word), limit = length < 4 ? 1 : length < 8 ? 2 : 3, least = limit + 1;
+    int length = (int)strlen(word),
+        limit = length < 4   ? 1
+                : length < 8 ? 2
+                             : 3,
+        nearest = limit + 1;
     for (int i = 0; i < n; i++) {
         int d = distance(word, candidates[i]);
         bool begins = length >= 3 && !strncmp(word, candidates[i], (size_t)length);
         if (begins && d > limit)
             d = limit; // an abbreviation
-        if (d < least) {
-            least = d;
+        if (d < nearest) {
+            nearest = d;
             best = candidates[i];
         }
     }

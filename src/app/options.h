@@ -66,6 +66,7 @@ enum option_id {
     OPT_PROMPT_TOKENS,
     OPT_REPEATS,
     OPT_HOPS,
+    OPT_PAYLOAD,
     // rondo tokenize
     OPT_IDS,
     OPT_SPECIAL,
