@@ -21,11 +21,15 @@ static void read_opening(const void *data, size_t size)
     struct wire_header h;
     struct wire_hello hello;
     struct wire_welcome welcome;
-    if (frame_read_hello(&h, &hello, data, size, NULL) == 0)
-        use(hello.name, strlen(hello.name) + strlen(hello.build));
+    if (frame_read_hello(&h, &hello, data, size, NULL) == 0) {
+        use(hello.build, strlen(hello.build));
+        use(hello.name, strlen(hello.name));
+    }
     struct err e = {0};
-    if (frame_read_answer(&welcome, data, size, &e) == 0)
-        use(welcome.name, strlen(welcome.name) + strlen(welcome.build));
+    if (frame_read_answer(&welcome, data, size, &e) == 0) {
+        use(welcome.build, strlen(welcome.build));
+        use(welcome.name, strlen(welcome.name));
+    }
     use(e.text, strlen(e.text));
 }
 

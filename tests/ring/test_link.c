@@ -7,6 +7,7 @@
 #include "net/net_io.h"
 #include "wire_end.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <openssl/ssl.h>
 #include <string.h>
@@ -194,6 +195,31 @@ static void closing_without_a_reason_is_told_as_such(void **state)
     assert_int_equal(p.listener.why.code, 0);
     assert_int_equal(p.dialler.why.code, ERR_UNREACHABLE);
     wire_pair_close(&p);
+}
+
+static int open_descriptors(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static void links_that_are_gone_leave_nothing_open(void **state)
+{
+    (void)state;
+    int before = open_descriptors();
+    for (int i = 0; i < 20; i++) {
+        struct wire_pair p;
+        wire_pair_open(&p, 2, BIG);
+        if (i % 2)
+            link_close(i % 4 == 1 ? p.dialler.link : p.listener.link, NULL);
+        wire_pair_close(&p);
+    }
+    assert_int_equal(open_descriptors(), before);
 }
 
 static void heartbeats_carry_the_pulse_and_the_clock(void **state)
@@ -775,6 +801,7 @@ int main(void)
         cmocka_unit_test(a_full_pool_holds_the_sender_back_and_loses_nothing),
         cmocka_unit_test(last_words_come_after_everything_that_was_queued),
         cmocka_unit_test(closing_without_a_reason_is_told_as_such),
+        cmocka_unit_test(links_that_are_gone_leave_nothing_open),
         cmocka_unit_test(heartbeats_carry_the_pulse_and_the_clock),
         cmocka_unit_test(a_refusal_is_the_same_sentence_on_both_sides),
         cmocka_unit_test(another_protocol_version_reaches_admit_with_its_build),
