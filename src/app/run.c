@@ -200,7 +200,7 @@ const struct verb verb_run = {
                                             {OPT_THREADS, "0"},
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},
-                                            {OPT_BATCH, "256"},
+                                            {OPT_BATCH, "128"},
                                             {OPT_JSON, NULL},
                                             {OPT_END, NULL}},
     .min_args = 1,
