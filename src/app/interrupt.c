@@ -15,6 +15,7 @@ void interrupt_catch(void)
 {
     struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &a, 0);
+    sigaction(SIGTERM, &a, 0);
 }
 
 bool interrupt_seen(void)

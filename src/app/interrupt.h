@@ -1,5 +1,5 @@
-// Ctrl-C, once caught: the first asks the work to stop at the next token, the second ends the
-// program at once.
+// Ctrl-C and SIGTERM, once caught: the first asks the work to stop at the next token, the second
+// ends the program at once.
 #pragma once
 
 #include <stdbool.h>

@@ -14,10 +14,16 @@ enum {
 
 // The one place that decides where a model runs.
 static int open_pipeline(struct loaded *l, const struct options *o,
-                         const struct local_options *local, struct err *e)
+                         const struct local_options *local, bool ring, struct err *e)
 {
-    (void)o;
-    return local_open(&l->pipeline, l->model, local, e);
+    struct err usage = {0};
+    if (!ring || !head_wanted(o, &usage))
+        return usage.code ? err_set(e, usage.code, "%s", usage.text)
+                          : local_open(&l->pipeline, l->model, local, e);
+    int rc = head_open(&l->head, l->model, local, o, e);
+    if (!rc)
+        l->pipeline = head_pipeline(l->head);
+    return rc;
 }
 
 static int choose_context(const struct hparams *h, const struct options *o)
@@ -70,7 +76,7 @@ static int load(struct loaded *l, const struct options *o, const struct loaded_w
                        "damaged",
                        l->path, vocab_size(l->vocab), h->n_vocab);
     choose(&local, h, o, w);
-    rc = open_pipeline(l, o, &local, e);
+    rc = open_pipeline(l, o, &local, w->ring, e);
     if (!rc)
         log_info("%s on %s, %d tokens of context", l->path, l->pipeline->info.description,
                  l->pipeline->info.max_context);
@@ -88,6 +94,8 @@ int loaded_open(struct loaded *l, const char *model, const struct options *o,
     progress_start(&progress, "opening the model", "");
     rc = load(l, o, w, e);
     progress_end(&progress);
+    if (!rc && l->head)
+        rc = head_gather(l->head, e);
     if (rc)
         loaded_close(l);
     return rc;
@@ -95,7 +103,9 @@ int loaded_open(struct loaded *l, const char *model, const struct options *o,
 
 void loaded_close(struct loaded *l)
 {
-    if (l->pipeline)
+    if (l->head)
+        head_close(l->head);
+    else if (l->pipeline)
         l->pipeline->ops->free(l->pipeline);
     model_free(l->model);
     vocab_free(l->vocab);

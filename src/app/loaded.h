@@ -2,6 +2,7 @@
 // ring.
 #pragma once
 
+#include "app/head.h"
 #include "app/model_path.h"
 #include "app/options.h"
 #include "engine/pipeline.h"
@@ -13,6 +14,7 @@ struct loaded_wants {
     int max_sessions;
     int max_context;   // 0: --ctx, or what the model was trained for
     bool every_logits; // of each token of a batch, not only the last one of each session
+    bool ring;         // the verb takes the options of a ring (app/head.h)
 };
 
 struct loaded {
@@ -20,11 +22,13 @@ struct loaded {
     struct gguf *gguf;
     struct vocab *vocab;
     struct model *model;
+    struct head *head; // of a ring; NULL: the model runs here alone
     struct pipeline *pipeline;
 };
 
 // `model` as on the command line. The verb must take --threads, --isa, --kv and --batch, and --ctx
-// unless max_context says it. On failure everything is closed again.
+// unless max_context says it. Waits for the workers of a ring. 0, the exit code of an interrupt
+// while waiting, or an error; then everything is closed again.
 int loaded_open(struct loaded *l, const char *model, const struct options *o,
                 const struct loaded_wants *w, struct err *e);
 void loaded_close(struct loaded *l);

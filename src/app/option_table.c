@@ -6,6 +6,7 @@
 #include "hub/synthesis.h"
 #include "kernels/kernels.h"
 #include "model/batch.h"
+#include "plan/windows.h"
 #include "ring/hop_bench.h"
 #include "ring/messages.h"
 
@@ -13,6 +14,7 @@
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const kv_types[] = {"f32", "f16", NULL};
 static const char *const scorings[] = {"every", "half", NULL};
+static const char *const wires[] = {"f32", "f16", NULL};
 static const char *const isas[] = {"scalar", "avx2", "auto", NULL};
 static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", NULL};
 static const char *const archs[] = {"llama", "qwen2", NULL};
@@ -23,6 +25,7 @@ _Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log lev
 _Static_assert(KV_TYPE_COUNT + 1 == sizeof kv_types / sizeof *kv_types, "types of the KV cache");
 _Static_assert(SYNTHESIS_QWEN2 + 2 == sizeof archs / sizeof *archs, "architectures");
 _Static_assert(SYNTHESIS_SPM + 2 == sizeof tokenizers / sizeof *tokenizers, "tokenizers");
+_Static_assert(WIRE_ACTIVATION_COUNT + 1 == sizeof wires / sizeof *wires, "activations");
 _Static_assert(ISA_COUNT + 2 == sizeof isas / sizeof *isas, "instruction sets");
 
 const struct option_spec option_table[OPT_COUNT] = {
@@ -108,4 +111,22 @@ const struct option_spec option_table[OPT_COUNT] = {
                      .help = "take the text of control tokens for those tokens; with --decode, "
                              "show it"},
     [OPT_DECODE] = {"decode", 0, OPTION_FLAG, .help = "the input is ids; print their text"},
+
+    [OPT_WORKERS] = {"workers", 'w', OPTION_INT, .value = "N", .max = PLAN_MAX_NODES - 1,
+                     .help = "run the model on this machine and N others that join; 0: here alone"},
+    [OPT_LAYERS] = {"layers", 0, OPTION_STRING, .value = "A,B,..",
+                    .help = "layers of each worker in the order of joining, and of this machine "
+                            "last; without it all get the same"},
+    [OPT_ROUNDS] = {"rounds", 'k', OPTION_INT, .value = "K", .min = 1, .max = PLAN_MAX_ROUNDS,
+                    .help = "times that a token goes round the ring"},
+    [OPT_WIRE] = {"wire", 0, OPTION_ENUM, .names = wires,
+                  .help = "activations between machines; f16 halves the bytes and changes bits"},
+    [OPT_NAME] = {"name", 0, OPTION_STRING, .value = "NAME",
+                  .help = "what this machine is called in a ring; without it the host's name"},
+    [OPT_LISTEN] = {"listen", 0, OPTION_STRING, .value = "HOST:PORT",
+                    .help = "address and port to be reached at, or one of them"},
+    [OPT_TOKEN_FILE] = {"token-file", 0, OPTION_STRING, .value = "PATH",
+                        .help = "write the token to this file too, for scripts"},
+    [OPT_MODEL] = {"model", 'm', OPTION_STRING, .value = "MODEL",
+                   .help = "path of the GGUF file that the head runs, or demo"},
 };

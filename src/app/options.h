@@ -72,6 +72,15 @@ enum option_id {
     OPT_SPECIAL,
     OPT_CONTROL,
     OPT_DECODE,
+    // rings
+    OPT_WORKERS,
+    OPT_LAYERS,
+    OPT_ROUNDS,
+    OPT_WIRE,
+    OPT_NAME,
+    OPT_LISTEN,
+    OPT_TOKEN_FILE,
+    OPT_MODEL,
     OPT_COUNT,
 };
 

@@ -1,5 +1,6 @@
 // rondo run: one prompt, one answer, as it comes.
 #include "app/answer.h"
+#include "app/head.h"
 #include "app/interrupt.h"
 #include "app/output.h"
 #include "app/prompt.h"
@@ -114,15 +115,16 @@ static int print_json(const struct run *r, struct err *e)
     char hash[2 * DIGEST_BYTES + 1], path[256];
     err_quote(path, sizeof path, r->loaded.path, (int)strlen(r->loaded.path));
     digest_hex(&a->logits, hash);
-    return output_json(
-        json_pack("{s:s, s:s%, s:o, s:o, s:s, s:b, s:I, s:s, s:o, s:{s:s, s:i, s:i, s:i}}", "model",
-                  path, "text", r->sink.text ? r->sink.text : "", r->sink.n, "tokens",
-                  json_ids(&a->tokens), "prompt_tokens", json_ids(&r->ids), "stop",
-                  answer_stop_names[a->stop], "chat", r->prompt.chat, "seed",
-                  (json_int_t)r->sampler.seed, "logits_sha256", hash, "timings",
-                  json_timings(a, r->ids.n, r->open_ns), "plan", "on", info->description, "layers",
-                  info->hparams->n_layers, "context", info->max_context, "batch", info->max_batch),
-        e);
+    json_t *json = json_pack(
+        "{s:s, s:s%, s:o, s:o, s:s, s:b, s:I, s:s, s:o, s:{s:s, s:i, s:i, s:i}}", "model", path,
+        "text", r->sink.text ? r->sink.text : "", r->sink.n, "tokens", json_ids(&a->tokens),
+        "prompt_tokens", json_ids(&r->ids), "stop", answer_stop_names[a->stop], "chat",
+        r->prompt.chat, "seed", (json_int_t)r->sampler.seed, "logits_sha256", hash, "timings",
+        json_timings(a, r->ids.n, r->open_ns), "plan", "on", info->description, "layers",
+        info->hparams->n_layers, "context", info->max_context, "batch", info->max_batch);
+    if (r->loaded.head)
+        json_object_set_new(json, "ring", head_json(r->loaded.head));
+    return output_json(json, e);
 }
 
 static int make(struct run *r, const struct options *o, struct err *e)
@@ -143,6 +145,8 @@ static int make(struct run *r, const struct options *o, struct err *e)
     log_info("%zu tokens of prompt in %.0f ms, first token after %.0f ms, then %.1f tokens/s",
              r->ids.n, (double)r->answer.prompt_ns / 1e6, (double)r->answer.ttft_ns / 1e6,
              per_second(1, r->answer.tpot_ns));
+    if (!rc && r->loaded.head && !r->sink.memory)
+        head_print_times(r->loaded.head, r->answer.ttft_ns, r->answer.tpot_ns);
     return rc;
 }
 
@@ -150,7 +154,7 @@ static int run(const struct options *o, struct err *e)
 {
     struct run r = {
         .sink = {.memory = options_flag(o, OPT_JSON), .terminal = isatty(STDOUT_FILENO) == 1}};
-    struct loaded_wants wants = {.max_sessions = 1};
+    struct loaded_wants wants = {.max_sessions = 1, .ring = true};
     int64_t start;
     int rc = prompt_read(&r.prompt, options_arg(o, 1), e);
     start = clock_ns();
@@ -185,23 +189,21 @@ const struct verb verb_run = {
     .text = "MODEL is the path of a GGUF file, or demo. The prompt comes from the command line or "
             "from standard input. It is put to the model as a turn of a conversation when the "
             "model knows ChatML; otherwise, and with --raw, the model continues it as plain "
-            "text.\n\nCtrl-C ends the answer where it is (exit code 130). When the context is full "
-            "the answer ends with a sentence that says so (exit code 4).",
-    .options = (const struct verb_option[]){{OPT_TOKENS, NULL},
-                                            {OPT_RAW, NULL},
-                                            {OPT_SYSTEM, NULL},
-                                            {OPT_TEMP, "0.8"},
-                                            {OPT_TOP_K, "40"},
-                                            {OPT_TOP_P, "0.95"},
-                                            {OPT_MIN_P, "0.05"},
-                                            {OPT_REPEAT_PENALTY, "1"},
-                                            {OPT_SEED, NULL},
-                                            {OPT_CTX, "0"},
-                                            {OPT_THREADS, "0"},
-                                            {OPT_KV, "f16"},
-                                            {OPT_ISA, "auto"},
-                                            {OPT_BATCH, "128"},
-                                            {OPT_JSON, NULL},
+            "text.\n\nWith --workers this machine waits for others to join with the token that it "
+            "prints, and the model's layers are shared out among them. The answer is the same, "
+            "token for token.\n\nCtrl-C ends the answer where it is (exit code 130). When the "
+            "context is full the answer ends with a sentence that says so (exit code 4).",
+    .options = (const struct verb_option[]){{OPT_TOKENS, NULL},  {OPT_RAW, NULL},
+                                            {OPT_SYSTEM, NULL},  {OPT_TEMP, "0.8"},
+                                            {OPT_TOP_K, "40"},   {OPT_TOP_P, "0.95"},
+                                            {OPT_MIN_P, "0.05"}, {OPT_REPEAT_PENALTY, "1"},
+                                            {OPT_SEED, NULL},    {OPT_CTX, "0"},
+                                            {OPT_THREADS, "0"},  {OPT_KV, "f16"},
+                                            {OPT_ISA, "auto"},   {OPT_BATCH, "128"},
+                                            {OPT_JSON, NULL},    {OPT_WORKERS, "0"},
+                                            {OPT_LAYERS, NULL},  {OPT_ROUNDS, "1"},
+                                            {OPT_WIRE, "f32"},   {OPT_NAME, NULL},
+                                            {OPT_LISTEN, NULL},  {OPT_TOKEN_FILE, NULL},
                                             {OPT_END, NULL}},
     .min_args = 1,
     .max_args = 2,

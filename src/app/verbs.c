@@ -5,6 +5,8 @@
 // clang-format off
 const struct verb *const verbs[] = {
     &verb_run,
+    &verb_join,
+    &verb_token,
     &verb_show,
     &verb_tokenize,
     &verb_perplexity,

@@ -9,4 +9,6 @@ extern const struct verb verb_synth;
 extern const struct verb verb_bench;
 extern const struct verb verb_perplexity;
 extern const struct verb verb_tokenize;
+extern const struct verb verb_join;
+extern const struct verb verb_token;
 extern const struct verb verb_version;

@@ -188,8 +188,8 @@ static void publish(struct node *n)
 static void note(struct node *n, const char *text)
 {
     pthread_mutex_lock(&n->lock);
-    snprintf(n->status.note, sizeof n->status.note, "%s", text);
-    n->status.n_notes++;
+    struct node_status *s = &n->status;
+    snprintf(s->notes[s->n_notes++ % NODE_NOTES], sizeof s->notes[0], "%s", text);
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -247,8 +247,6 @@ static void make(struct node *n)
         .pool = remote_pool(n->pipeline),
         .queue = remote_queue(n->pipeline),
         .mail = n->mail,
-        .sent = remote_sent,
-        .ctx = n->pipeline,
     };
     struct err e = {0};
     struct edges *s;
@@ -546,8 +544,9 @@ static void watch(struct node *n, int member, int64_t now_ns)
         .heard_ns = link_last_heard_ns(p->link), .progress = state.progress, .busy = state.busy};
     enum liveness_verdict v = liveness_check(&p->liveness, &r, now_ns);
     int node = deploy_node(&n->deploy, member);
-    if (node >= 0)
-        timings_offset(remote_timings(n->pipeline), node, state.offset_ns);
+    if (node >= 0) // on this machine there is but one clock
+        timings_offset(remote_timings(n->pipeline), node,
+                       net_address_loopback(&p->address) ? 0 : state.offset_ns);
     if (v == LIVENESS_ALIVE)
         return;
     n->why.code = 0;
@@ -629,7 +628,10 @@ static int prepare(struct node *n, struct err *e)
     if (rc)
         return rc;
     n->fingerprint = tls_identity_digest(n->identity);
-    identity_name(n->name, sizeof n->name);
+    if (n->o.name)
+        err_quote(n->name, sizeof n->name, n->o.name, (int)strnlen(n->o.name, sizeof n->name));
+    else
+        identity_name(n->name, sizeof n->name);
     if (RAND_bytes((uint8_t *)&epoch, sizeof epoch) != 1)
         return err_set(e, ERR_FAILED, "this machine gives no random numbers");
     deploy_init(&n->deploy, epoch);

@@ -20,12 +20,14 @@
 enum {
     NODE_PORT = 7667, // of a head, when nobody says another
     NODE_TOKEN_S = 24 * 3600,
+    NODE_NOTES = 8,
 };
 
 struct node;
 
 struct node_options {
     const char *folder; // identity_folder
+    const char *name;   // for people; NULL: the machine's
     const char *host;   // to listen on; NULL: all interfaces
     uint16_t port;      // 0: any
 };
@@ -56,8 +58,9 @@ struct node_status {
         char name[WIRE_NAME];
         enum member_state state;
     } members[MEMBERSHIP_MAX];
-    char note[512];   // the last thing worth telling, or empty
-    uint32_t n_notes; // counts them
+    // What was worth telling; note i is in notes[i % NODE_NOTES].
+    uint32_t n_notes;
+    char notes[NODE_NOTES][512];
     struct err ended; // why the ring ended, once it ran
 };
 

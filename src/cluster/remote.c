@@ -79,6 +79,7 @@ static void send(struct remote *r, struct frame *f, uint64_t pass, int round)
 {
     pthread_mutex_lock(&r->lock);
     bool gone = !r->connected, alone = !r->edges;
+    timings_entered(r->timings, pass, round, clock_ns());
     if (!gone && !alone)
         edges_send(r->edges, f);
     pthread_mutex_unlock(&r->lock);
@@ -86,7 +87,6 @@ static void send(struct remote *r, struct frame *f, uint64_t pass, int round)
         frame_release(f);
     } else if (alone) {
         f->arrived_ns = clock_ns();
-        timings_sent(r->timings, pass, round, f->arrived_ns);
         CHECK(frame_queue_push(r->queue, f));
     }
 }
@@ -381,13 +381,6 @@ void remote_connect(struct pipeline *p, struct edges *edges, uint32_t epoch)
     r->connected = true;
     pthread_mutex_unlock(&r->lock);
     frame_queue_wake(r->queue);
-}
-
-void remote_sent(void *ctx, const struct frame *f, int64_t now_ns)
-{
-    struct wire_header h;
-    memcpy(&h, f->bytes, sizeof h);
-    timings_sent(of(ctx)->timings, h.pass, h.round, now_ns);
 }
 
 void remote_fail(struct pipeline *p, const struct err *why)

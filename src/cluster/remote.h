@@ -36,8 +36,6 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
 struct frame_pool *remote_pool(struct pipeline *p);
 struct frame_queue *remote_queue(struct pipeline *p);
 void remote_connect(struct pipeline *p, struct edges *edges, uint32_t epoch);
-// For edges_options.sent; ctx is the pipeline.
-void remote_sent(void *ctx, const struct frame *f, int64_t now_ns);
 // The ring is over: every pass that is not complete ends with `why`, and so does every later one.
 void remote_fail(struct pipeline *p, const struct err *why);
 

@@ -10,14 +10,14 @@
 enum { TIMINGS_OPEN = 4 * RING_MAX_PASSES }; // passes being collected
 
 struct stop { // a node's window in one round; its own clock
-    int64_t received_ns, started_ns, computed_ns, sent_ns;
+    int64_t started_ns, computed_ns;
 };
 
 struct open_pass {
     uint64_t pass;
     bool used;
     int n_tokens;
-    int64_t *entered_ns; // (n_rounds) the head's frame for the round was sent
+    int64_t *entered_ns; // (n_rounds) the head handed over the frame of the round
     struct stop *stops;  // (n_rounds, n_nodes)
 };
 
@@ -97,11 +97,9 @@ static bool complete(const struct timings *t, const struct open_pass *p)
     for (int r = 0; r < t->n_rounds; r++) {
         if (!p->entered_ns[r])
             return false;
-        for (int m = 0; m < t->n_nodes; m++) {
-            const struct stop *s = stop_of(t, p, r, m);
-            if (!s->computed_ns || (m < t->n_nodes - 1 && !s->sent_ns))
+        for (int m = 0; m < t->n_nodes; m++)
+            if (!stop_of(t, p, r, m)->computed_ns)
                 return false;
-        }
     }
     return true;
 }
@@ -117,9 +115,9 @@ static double hop_of(const struct timings *t, const struct open_pass *p, int nod
 {
     double sum = 0;
     for (int r = 0; r < t->n_rounds; r++) {
-        double sent = node ? on_head(t, node - 1, stop_of(t, p, r, node - 1)->sent_ns)
+        double left = node ? on_head(t, node - 1, stop_of(t, p, r, node - 1)->computed_ns)
                            : (double)p->entered_ns[r];
-        sum += on_head(t, node, stop_of(t, p, r, node)->received_ns) - sent;
+        sum += on_head(t, node, stop_of(t, p, r, node)->started_ns) - left;
     }
     return sum / t->n_rounds / 1e3;
 }
@@ -164,14 +162,13 @@ void timings_ran(struct timings *t, int node, const struct wire_time *time)
     pthread_mutex_lock(&t->lock);
     struct open_pass *p = find(t, time->pass);
     if (p && node >= 0 && node < t->n_nodes && time->round < (uint32_t)t->n_rounds) {
-        *stop_of(t, p, (int)time->round, node) =
-            (struct stop){time->received_ns, time->started_ns, time->computed_ns, time->sent_ns};
+        *stop_of(t, p, (int)time->round, node) = (struct stop){time->started_ns, time->computed_ns};
         fold_when_complete(t, p);
     }
     pthread_mutex_unlock(&t->lock);
 }
 
-void timings_sent(struct timings *t, uint64_t pass, int round, int64_t now_ns)
+void timings_entered(struct timings *t, uint64_t pass, int round, int64_t now_ns)
 {
     pthread_mutex_lock(&t->lock);
     struct open_pass *p = find(t, pass);

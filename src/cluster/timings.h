@@ -1,11 +1,13 @@
 // What passes cost each node and each hop of a ring, put together from every node's own report.
 //
-//        head                 worker 0                        worker 1
-//   computed, sent -> received, started, computed, sent -> received, ...
-//                  \_ hop _/                          \_ hop _/
+//        head           worker 0                         worker 1
+//   handed over -> received, started, computed, sent -> received, started, ...
+//              \______ hop _______/        \______ hop _______/
 //
-// A node reports by its own clock; a hop lies between two clocks and is told by the offset of each
-// from the head's, so it is as exact as that is (half a round trip on loopback: some microseconds).
+// A hop is from compute loop to compute loop: threads waking, encryption and the way itself. So the
+// computing and the hops of a pass add up to its time. A node reports by its own clock; a hop lies
+// between two clocks and is told by the offset of each from the head's, so it is as exact as that
+// is: half a round trip at worst, nothing on one machine.
 // Passes of one token (decoding) and larger ones (prompts) are counted apart.
 //
 // Any thread may call; a pass counts when everybody has reported all of its windows.
@@ -24,10 +26,10 @@ void timings_free(struct timings *t);
 
 // The head took up a pass: from here on its times are collected.
 void timings_begin(struct timings *t, uint64_t pass, int n_tokens);
-// A window was run. sent_ns 0: not sent yet, or the pass was complete (the head's last round).
+// A window was run.
 void timings_ran(struct timings *t, int node, const struct wire_time *time);
-// The head's frame for round `round` was given to the socket.
-void timings_sent(struct timings *t, uint64_t pass, int round, int64_t now_ns);
+// The head's compute loop hands the frame over that begins round `round`.
+void timings_entered(struct timings *t, uint64_t pass, int round, int64_t now_ns);
 // The node's clock minus the head's.
 void timings_offset(struct timings *t, int node, int64_t offset_ns);
 

@@ -164,7 +164,11 @@ static void say_sentence(struct worker *w, enum wire_type type)
 {
     struct frame *f = take_frame(w);
     int code = w->why.code ? w->why.code : ERR_FAILED;
-    say(w, type == WIRE_NOT_READY ? "cannot take part: %s" : "this ring broke: %s", w->why.text);
+    if (type == WIRE_FAILED && code == ERR_UNREACHABLE)
+        log_info("%s", w->why.text); // the head will say what became of the ring
+    else
+        say(w, type == WIRE_NOT_READY ? "cannot take part: %s" : "this ring broke: %s",
+            w->why.text);
     if (f)
         frame_write_sentence(f, type, w->follow.epoch, 0, code, w->why.text);
     send_head(w, f);
@@ -248,7 +252,6 @@ static void step(struct worker *w, enum follow_event_kind kind, uint32_t epoch)
 {
     struct follow_event event = {kind, epoch};
     struct follow_actions actions;
-    enum follow_state before = w->follow.state;
     follow_step(&w->follow, &event, clock_ns(), &actions);
     for (int i = 0; i < actions.n; i++) {
         switch (actions.list[i]) {
@@ -279,8 +282,6 @@ static void step(struct worker *w, enum follow_event_kind kind, uint32_t epoch)
             break;
         }
     }
-    if (w->follow.state == FOLLOW_WAITING && before > FOLLOW_WAITING && !w->why.code)
-        say(w, "waiting for %s", w->head_name);
 }
 
 // ---- Letters.
@@ -294,7 +295,7 @@ static void take_sentence(struct worker *w, const struct frame *f, uint32_t epoc
         link_close(w->head, &e);
         return;
     }
-    say(w, "this ring is over: %s", text);
+    say(w, "this ring is over: %s; waiting for %s", text, w->head_name);
     step(w, FOLLOW_END, epoch);
 }
 
@@ -452,7 +453,10 @@ static int prepare(struct worker *w, struct err *e)
     int rc = identity_open(&w->identity, w->o.folder, e);
     if (rc)
         return rc;
-    identity_name(w->name, sizeof w->name);
+    if (w->o.name)
+        err_quote(w->name, sizeof w->name, w->o.name, (int)strnlen(w->o.name, sizeof w->name));
+    else
+        identity_name(w->name, sizeof w->name);
     w->control = frame_pool_new(CONTROL_FRAMES, WIRE_MAX_CONTROL);
     w->mail = mailbox_new();
     if (!w->control || !w->mail)

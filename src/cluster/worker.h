@@ -13,6 +13,7 @@
 
 struct worker_options {
     const char *folder; // identity_folder
+    const char *name;   // for people; NULL: the machine's
     const struct token *token;
     const char *model_path; // opened when a head offers something
     const char *host;       // to listen on; NULL: all interfaces

@@ -104,6 +104,11 @@ struct node *ring_head_open(const char *name)
     return n;
 }
 
+static const char *last_note(const struct node_status *s)
+{
+    return s->n_notes ? s->notes[(s->n_notes - 1) % NODE_NOTES] : "nothing";
+}
+
 void ring_await_running(struct node *n)
 {
     struct node_status s = {0};
@@ -112,7 +117,8 @@ void ring_await_running(struct node *n)
         if (s.phase == DEPLOY_RUNNING)
             return;
     }
-    fail_msg("the ring does not run; phase %d, %d members, %s", (int)s.phase, s.n_members, s.note);
+    fail_msg("the ring does not run; phase %d, %d members, last note: %s", (int)s.phase,
+             s.n_members, last_note(&s));
 }
 
 void ring_await_note(struct node *n, const char *what)
@@ -120,8 +126,9 @@ void ring_await_note(struct node *n, const char *what)
     struct node_status s = {0};
     for (int64_t end = clock_ms() + GUARD_MS; clock_ms() < end;) {
         node_wait(n, 20, &s);
-        if (strstr(s.note, what))
-            return;
+        for (uint32_t i = 0; i < s.n_notes && i < NODE_NOTES; i++)
+            if (strstr(s.notes[i], what))
+                return;
     }
-    fail_msg("the head never noted '%s' but: %s", what, s.note);
+    fail_msg("the head never noted '%s' but: %s", what, last_note(&s));
 }

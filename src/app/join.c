@@ -1,0 +1,72 @@
+// rondo join: this machine as a worker.
+#include "app/interrupt.h"
+#include "app/listen.h"
+#include "app/model_path.h"
+#include "app/verbs.h"
+#include "cluster/identity.h"
+#include "cluster/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void say(void *ctx, const char *line)
+{
+    (void)ctx;
+    fprintf(stderr, "%s\n", line);
+}
+
+static bool stop(void *ctx)
+{
+    (void)ctx;
+    return interrupt_seen();
+}
+
+static int run(const struct options *o, struct err *e)
+{
+    char folder[IDENTITY_PATH], path[MODEL_PATH_BYTES], host[128] = "";
+    const char *listen = options_text(o, OPT_LISTEN), *text = options_arg(o, 0);
+    struct token token;
+    int isa = options_enum(o, OPT_ISA);
+    struct worker_options w = {
+        .folder = folder,
+        .name = options_text(o, OPT_NAME),
+        .token = &token,
+        .model_path = path,
+        .n_threads = (int)options_int(o, OPT_THREADS),
+        .isa = isa < ISA_COUNT ? (enum isa)isa : ISA_COUNT,
+        .say = say,
+        .stop = stop,
+    };
+    int rc = token_read(&token, text, strlen(text), e);
+    if (!rc)
+        rc = model_path_find(options_text(o, OPT_MODEL), path, sizeof path, e);
+    if (!rc)
+        rc = identity_folder(folder, e);
+    if (!rc && listen)
+        rc = listen_parse(listen, host, sizeof host, &w.port, e);
+    w.host = *host ? host : NULL;
+    if (rc)
+        return rc;
+    interrupt_catch();
+    return worker_run(&w, e);
+}
+
+const struct verb verb_join = {
+    .name = "join",
+    .summary = "let this machine work for another one",
+    .usage = "TOKEN",
+    .text = "TOKEN is what the head printed: rondo run MODEL --workers 2. This machine loads only "
+            "the layers that the head gives it, from a file of its own that must be the same "
+            "model. When a head ends, the worker waits for the next one; Ctrl-C ends it.\n\nThe "
+            "head remembers this machine: once joined, it may come again when the token has "
+            "expired.",
+    .options = (const struct verb_option[]){{OPT_MODEL, "demo"},
+                                            {OPT_NAME, NULL},
+                                            {OPT_LISTEN, NULL},
+                                            {OPT_THREADS, "0"},
+                                            {OPT_ISA, "auto"},
+                                            {OPT_END, NULL}},
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};
