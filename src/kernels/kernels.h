@@ -13,7 +13,8 @@
 //   float formats    eight sums s[j] = fma over k = j mod 8, ascending, then the fixed tree
 //                    ((s0+s4)+(s2+s6))+((s1+s5)+(s3+s7)).
 // Sums over a vector (norms) use the eight-lane order too. Products are compiled with
-// -ffp-contract=off: a fused operation is written as one.
+// -ffp-contract=off: a fused operation is written as one. Every instruction set there is so far
+// gives the bits of scalar/ in every entry of the table, and the tests compare bits.
 #pragma once
 
 #include "kernels/blocks.h"
@@ -71,7 +72,8 @@ struct kernels {
     void (*attend[KV_TYPE_COUNT])(struct attn_partial *out, const float *q, const void *k,
                                   const void *v, size_t stride, int n, int head_dim, float scale,
                                   float *scores);
-    // Merges `p` into `into`, in place; chunks are merged in ascending order of position.
+    // Merges `p` into `into`, in place; chunks are merged in ascending order of position. Nothing
+    // yet is max = -INFINITY, sum = 0, acc = 0.
     void (*attn_merge)(struct attn_partial *into, const struct attn_partial *p, int head_dim);
 };
 

@@ -79,6 +79,96 @@ static void decoding_is_exact(void **state)
     assert_int_equal(compared, 11);
 }
 
+// ---- the layouts once more, weight by weight, from the drawings in blocks.h --------------
+
+static double half_at(const uint8_t *p)
+{
+    uint16_t h = (uint16_t)(p[0] | p[1] << 8);
+    double v = h >> 10 & 31 ? ldexp(1024 + (h & 1023), (h >> 10 & 31) - 25) : ldexp(h & 1023, -24);
+    return h >> 15 ? -v : v;
+}
+
+static int bit_at(const uint8_t *p, int bit)
+{
+    return p[bit / 8] >> bit % 8 & 1;
+}
+
+// Nibble i of 32 that lie as 16 bytes.
+static int nibble32(const uint8_t *qs, int i)
+{
+    return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
+}
+
+static double k_value(const uint8_t *b, const uint8_t *qh, const uint8_t *qs, int i)
+{
+    const uint8_t *s = b + 4;
+    int j = i / 32, l = i % 32, byte = qs[i / 64 * 32 + l];
+    int q = j % 2 ? byte >> 4 : byte & 15;
+    int sc = j < 4 ? s[j] % 64 : s[j + 4] % 16 + 16 * (s[j - 4] / 64);
+    int m = j < 4 ? s[j + 4] % 64 : s[j + 4] / 16 + 16 * (s[j] / 64);
+    if (qh)
+        q += 16 * (qh[l] >> j & 1);
+    return half_at(b) * sc * q - half_at(b + 2) * m;
+}
+
+static double q6_k_value(const uint8_t *b, int i)
+{
+    int h = i / 128, quarter = i % 128 / 32, l = i % 32;
+    int low = b[64 * h + 32 * (quarter % 2) + l], high = b[128 + 32 * h + l];
+    int q = (quarter < 2 ? low % 16 : low / 16) + 16 * (high >> 2 * quarter & 3);
+    return half_at(b + 208) * (int8_t)b[192 + i / 16] * (q - 32);
+}
+
+static double value(uint32_t type, const uint8_t *b, int i)
+{
+    switch (type) {
+    case WT_Q4_0:
+        return half_at(b) * (nibble32(b + 2, i) - 8);
+    case WT_Q4_1:
+        return half_at(b) * nibble32(b + 4, i) + half_at(b + 2);
+    case WT_Q5_0:
+        return half_at(b) * (nibble32(b + 6, i) + 16 * bit_at(b + 2, i) - 16);
+    case WT_Q5_1:
+        return half_at(b) * (nibble32(b + 8, i) + 16 * bit_at(b + 4, i)) + half_at(b + 2);
+    case WT_Q8_0:
+        return half_at(b) * (int8_t)b[2 + i];
+    case WT_Q4_K:
+        return k_value(b, NULL, b + 16, i);
+    case WT_Q5_K:
+        return k_value(b, b + 16, b + 48, i);
+    default:
+        return q6_k_value(b, i);
+    }
+}
+
+static void every_weight_lies_where_the_layout_says(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {WT_Q4_0, WT_Q4_1, WT_Q5_0, WT_Q5_1,
+                                     WT_Q8_0, WT_Q4_K, WT_Q5_K, WT_Q6_K};
+    struct rng r;
+    rng_init(&r, 3);
+    for (size_t k = 0; k < sizeof types / sizeof *types; k++)
+        for (int round = 0; round < 50; round++) {
+            const struct wtype_info *info = wtype_info(types[k]);
+            uint8_t block[256];
+            float y[256];
+            for (int i = 0; i < info->bytes; i++)
+                block[i] = (uint8_t)rng_u64(&r);
+            // Scales are finite: the exponent's top bit is clear.
+            int d_at = types[k] == WT_Q6_K ? 208 : 0;
+            block[d_at + 1] &= 0xbf;
+            if (types[k] != WT_Q8_0 && types[k] != WT_Q4_0 && types[k] != WT_Q5_0 && !d_at)
+                block[3] &= 0xbf;
+            scalar->format[types[k]].decode(y, block, info->width);
+            for (int i = 0; i < info->width; i++) {
+                double want = value(types[k], block, i);
+                if (!(fabs(y[i] - want) <= 1e-6 * fabs(want) + 1e-9))
+                    fail_msg("%s[%d]: %.9g, not %.9g", info->name, i, (double)y[i], want);
+            }
+        }
+}
+
 static void unknown_types_and_sizes_are_refused(void **state)
 {
     (void)state;
@@ -232,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layouts_are_those_of_the_files),
         cmocka_unit_test(decoding_is_exact),
+        cmocka_unit_test(every_weight_lies_where_the_layout_says),
         cmocka_unit_test(unknown_types_and_sizes_are_refused),
         cmocka_unit_test(encoding_loses_little),
         cmocka_unit_test(encoding_keeps_what_is_exact),

@@ -56,6 +56,15 @@ AVX2_INLINE __m256i avx2_pairs(__m256i v)
     return _mm256_madd_epi16(v, _mm256_set1_epi16(1));
 }
 
+// sum + v, here and now: left alone, gcc gathers a chain of additions at its end and spills the
+// terms until then, which costs a third of the speed.
+AVX2_INLINE __m256i avx2_add16(__m256i sum, __m256i v)
+{
+    sum = _mm256_add_epi16(sum, v);
+    __asm__("" : "+x"(sum));
+    return sum;
+}
+
 // Lane i: the sum of the lanes of v[i].
 AVX2_INLINE __m256i avx2_sums(const __m256i v[8])
 {
@@ -138,6 +147,17 @@ AVX2_INLINE struct avx2_rows avx2_rows_at(const struct matmul_args *a, int r)
         rows.row[i] =
             (const uint8_t *)a->w + (size_t)(r + (i < rows.n ? i : rows.n - 1)) * a->w_stride;
     return rows;
+}
+
+// Asks for `bytes` from `at` on of the eight rows behind `rows`, one group of rows ahead of use: a
+// row is too short for the hardware to find the pattern of eight streams by itself.
+AVX2_INLINE void avx2_rows_ahead(const struct avx2_rows *rows, size_t at, size_t bytes,
+                                 size_t distance)
+{
+    AVX2_UNROLL
+    for (int i = 0; i < 8; i++)
+        for (size_t line = 0; line < bytes; line += 64)
+            _mm_prefetch((const void *)(rows->row[i] + distance + at + line), _MM_HINT_T1);
 }
 
 AVX2_INLINE void avx2_store_rows(const struct matmul_args *a, int t, int r, int n, __m256 v)

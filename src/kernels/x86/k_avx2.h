@@ -76,10 +76,12 @@ AVX2_INLINE void k_one_token(const struct matmul_args *a, const struct k_format 
 {
     for (int r = a->row_lo; r < a->row_hi; r += 8) {
         struct avx2_rows rows = avx2_rows_at(a, r);
+        size_t ahead = r + 16 <= a->row_hi ? 8 * a->w_stride : 0;
         __m256 acc = _mm256_setzero_ps();
         for (size_t b = 0; b < a->n_in / 256; b++) {
             const struct act_q8k *x = k_act(a, 0, b);
             size_t at = b * f->bytes;
+            avx2_rows_ahead(&rows, at, f->bytes, ahead);
             __m256i isum[8];
             __m128i imin[8];
             AVX2_UNROLL
@@ -116,7 +118,7 @@ AVX2_INLINE void k_sub_block(const struct k_format *f, const struct k_panel *p, 
                 AVX2_UNROLL
                 for (int v = 0; v < 2; v++) {
                     __m256i product = _mm256_maddubs_epi16(p->w[v][word], q);
-                    s[i][v] = g == first ? product : _mm256_add_epi16(s[i][v], product);
+                    s[i][v] = g == first ? product : avx2_add16(s[i][v], product);
                 }
             }
         }
@@ -173,10 +175,11 @@ AVX2_INLINE void k_tile(const struct k_format *f, const struct k_panel *p,
 }
 
 AVX2_INLINE void k_unpack(const struct k_format *f, struct k_panel *p,
-                          const struct avx2_rows rows[2], size_t at)
+                          const struct avx2_rows rows[2], size_t at, size_t ahead)
 {
     for (int v = 0; v < 2; v++) {
         f->unpack(p, v, &rows[v], at);
+        avx2_rows_ahead(&rows[v], at, f->bytes, ahead);
         p->d[v] = avx2_row_halves(&rows[v], at + f->d_at);
         p->dmin[v] = f->has_min ? avx2_row_halves(&rows[v], at + f->d_at + 2) : _mm256_setzero_ps();
     }
@@ -187,12 +190,13 @@ AVX2_INLINE void k_block(const struct matmul_args *a, const struct k_format *f, 
 {
     int second = r + 8 < a->row_hi ? r + 8 : r;
     struct avx2_rows rows[2] = {avx2_rows_at(a, r), avx2_rows_at(a, second)};
+    size_t ahead = r + 32 <= a->row_hi ? 16 * a->w_stride : 0;
     __m256 acc[K_TOKENS][2];
     for (int i = 0; i < n; i++)
         acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     for (size_t b = 0; b < a->n_in / 256; b++) {
         struct k_panel p;
-        k_unpack(f, &p, rows, b * f->bytes);
+        k_unpack(f, &p, rows, b * f->bytes, ahead);
         int i = 0;
         for (; i + 4 <= n; i += 4)
             k_tile(f, &p, a, t + i, 4, b, acc + i);

@@ -56,10 +56,12 @@ AVX2_INLINE void small_one_token(const struct matmul_args *a, const struct small
 {
     for (int r = a->row_lo; r < a->row_hi; r += 8) {
         struct avx2_rows rows = avx2_rows_at(a, r);
+        size_t ahead = r + 16 <= a->row_hi ? 8 * a->w_stride : 0;
         __m256 acc = _mm256_setzero_ps();
         for (size_t b = 0; b < a->n_in / 32; b++) {
             const struct act_q8 *x = small_act(a, 0, b);
             size_t at = b * f->bytes;
+            avx2_rows_ahead(&rows, at, f->bytes, ahead);
             __m256i q = avx2_load(x->q), s[8];
             AVX2_UNROLL
             for (int i = 0; i < 8; i++)
@@ -98,7 +100,7 @@ AVX2_INLINE void small_tile(const struct small_format *f, const struct small_pan
             AVX2_UNROLL
             for (int v = 0; v < 2; v++) {
                 __m256i product = small_product(f, p, v, g, x);
-                s[i][v] = g == first ? product : _mm256_add_epi16(s[i][v], product);
+                s[i][v] = g == first ? product : avx2_add16(s[i][v], product);
             }
         }
         AVX2_UNROLL
@@ -118,10 +120,11 @@ AVX2_INLINE void small_tile(const struct small_format *f, const struct small_pan
 }
 
 AVX2_INLINE void small_unpack(const struct small_format *f, struct small_panel *p,
-                              const struct avx2_rows rows[2], size_t at)
+                              const struct avx2_rows rows[2], size_t at, size_t ahead)
 {
     for (int v = 0; v < 2; v++) {
         f->unpack(p, v, &rows[v], at);
+        avx2_rows_ahead(&rows[v], at, f->bytes, ahead);
         p->d[v] = avx2_row_halves(&rows[v], at);
         p->m[v] = f->has_min ? avx2_row_halves(&rows[v], at + 2) : _mm256_setzero_ps();
     }
@@ -133,12 +136,13 @@ AVX2_INLINE void small_block(const struct matmul_args *a, const struct small_for
 {
     int second = r + 8 < a->row_hi ? r + 8 : r;
     struct avx2_rows rows[2] = {avx2_rows_at(a, r), avx2_rows_at(a, second)};
+    size_t ahead = r + 32 <= a->row_hi ? 16 * a->w_stride : 0;
     __m256 acc[SMALL_TOKENS][2];
     for (int i = 0; i < n; i++)
         acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     for (size_t b = 0; b < a->n_in / 32; b++) {
         struct small_panel p;
-        small_unpack(f, &p, rows, b * f->bytes);
+        small_unpack(f, &p, rows, b * f->bytes, ahead);
         int i = 0;
         for (; i + 4 <= n; i += 4)
             small_tile(f, &p, a, t + i, 4, b, acc + i);
