@@ -1,7 +1,6 @@
 // Byte-level BPE: bytes merge by the order of a list of merges, within the words that the
 // pre-tokenizer finds. Pieces and merges are kept as bytes; the printable characters in which the
 // file writes them occur only while loading.
-#include "base/check.h"
 #include "base/log.h"
 #include "text/tables.h"
 #include "text/utf8.h"

@@ -8,8 +8,6 @@
 // is found. That is how the tokenizers behave that models were trained with.
 #include "text/special.h"
 
-#include "base/check.h"
-
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,7 +4,6 @@
 // Spaces belong to the words behind them, so in almost every vocabulary no piece has a space
 // anywhere but at its beginning. Then text may be cut in front of each space that follows another
 // character: no merge would cross the cut, and words are short.
-#include "base/check.h"
 #include "text/tables.h"
 #include "text/utf8.h"
 
@@ -49,7 +48,8 @@ int spm_load(struct vocab *v, const struct gguf *g, struct err *e)
                            "fetch it again",
                            gguf_path(g), i);
         v->rank[i] = rank_of_score((float)score);
-        if (!begins_with_its_spaces(v->bytes + v->piece[i].at, v->piece[i].n))
+        bool merges = v->type[i] == TOKEN_NORMAL || v->type[i] == TOKEN_UNUSED;
+        if (merges && !begins_with_its_spaces(v->bytes + v->piece[i].at, v->piece[i].n))
             v->space_begins = false;
     }
     return 0;
@@ -102,14 +102,15 @@ static int encode_new_word(struct encoder *x, const char *word, size_t n)
     }
     if (merger_run(m, v, word, pair_by_score))
         goto no_memory;
-    for (int32_t i = 0; i >= 0; i = m->symbols[i].next) {
+    int rc = 0;
+    for (int32_t i = 0; i >= 0 && !rc; i = m->symbols[i].next) {
         const struct symbol *s = &m->symbols[i];
         if (s->id >= 0)
             ids_push(x->out, s->id);
-        else if (push_bytes(x, word + s->at, s->size))
-            return x->err ? x->err->code : ERR_FAILED;
+        else
+            rc = push_bytes(x, word + s->at, s->size);
     }
-    return 0;
+    return rc;
 no_memory:
     return err_set(x->err, ERR_NO_MEMORY, "no memory to tokenize a word of %zu bytes", n);
 }

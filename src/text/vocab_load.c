@@ -6,9 +6,7 @@
 // tokens that are not marked as control tokens.
 #include "base/log.h"
 #include "text/tables.h"
-#include "text/utf8.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +49,7 @@ static int load_texts(struct vocab *v, const struct gguf *g, struct err *e)
         if (s.length > VOCAB_MAX_STORED_BYTES)
             return err_set(e, ERR_FAILED, "%s: token %d has %zu bytes; at most %d are supported",
                            gguf_path(g), i, s.length, VOCAB_MAX_STORED_BYTES);
-        total += s.length; // < 2^32
+        total += s.length;
     }
     size_t n = (size_t)v->n;
     v->bytes = total <= UINT32_MAX / 2 ? malloc(2 * total + 1) : NULL; // no piece is longer
@@ -81,14 +79,13 @@ static int load_texts(struct vocab *v, const struct gguf *g, struct err *e)
 static int32_t load_id(const struct vocab *v, const struct gguf *g, const char *key,
                        int32_t otherwise)
 {
-    uint64_t id;
-    if (!gguf_get_u64(g, key, &id))
+    int64_t id;
+    if (!gguf_get_i64(g, key, &id))
         return otherwise < v->n ? otherwise : -1;
-    if (id < (uint64_t)v->n)
+    if (id >= 0 && id < v->n)
         return (int32_t)id;
-    if (id != UINT32_MAX)
-        log_warn("%s: %s is %llu, which is no token; ignored", gguf_path(g), key,
-                 (unsigned long long)id);
+    if (id != UINT32_MAX && id != -1)
+        log_warn("%s: %s is %lld, which is no token; ignored", gguf_path(g), key, (long long)id);
     return -1;
 }
 

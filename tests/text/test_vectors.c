@@ -198,11 +198,44 @@ static void stories260k(void **state)
     check_golden(path, "stories260K.gguf", true);
 }
 
+// A character vocabulary without byte tokens: its story, token by token.
+static void babyllama(void **state)
+{
+    (void)state;
+    TESTDATA(path, "models/babyllama-tok105-F32.gguf");
+    json_error_t error;
+    json_t *root = json_load_file(test_data("golden/golden_models.json"), 0, &error);
+    assert_non_null(root);
+    json_t *model = json_object_get(json_object_get(root, "models"), "babyllama-tok105-F32");
+    const char *story = json_string_value(json_object_get(model, "llamacpp_greedy_text"));
+    assert_non_null(story);
+    char text[1024];
+    snprintf(text, sizeof text, "%s%s", json_string_value(json_object_get(root, "prompt")), story);
+    struct ids expected = ids_of_json(json_object_get(root, "ids_vocab105")), answer;
+    answer = ids_of_json(json_object_get(model, "llamacpp_greedy_ids"));
+    struct vocab *v = open_vocab(path);
+    assert_true(strlen(text) + 2 >= expected.n); // BOS, the space in front, a token per character
+    text[expected.n - 2] = 0;
+    check_text(v, text, strlen(text), ENCODE_SPECIAL, &expected);
+    struct detokenizer d = {.vocab = v, .any = true};
+    char out[VOCAB_MAX_TOKEN_BYTES + 16], all[1024] = {0};
+    for (size_t i = 0; i < answer.n; i++) {
+        detokenize(&d, answer.id[i], out, sizeof out);
+        strcat(all, out);
+    }
+    assert_string_equal(all, story);
+    ids_free(&expected);
+    ids_free(&answer);
+    vocab_free(v);
+    json_decref(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama_spm), cmocka_unit_test(llama_bpe), cmocka_unit_test(qwen2),
         cmocka_unit_test(gpt_2),     cmocka_unit_test(phi_3),     cmocka_unit_test(stories260k),
+        cmocka_unit_test(babyllama),
     };
     return cmocka_run_group_tests_name("vectors", tests, NULL, NULL);
 }
