@@ -16,7 +16,9 @@ rondo=$1
 model=$2
 prompt=$3
 shift 3
-options=(--temp 0 "$@" --json)
+share=$(($(nproc) / 3)) # threads for each of three nodes that share this machine
+share=$((share > 0 ? share : 1))
+options=(--temp 0 --threads "$share" "$@" --json)
 limit=${TELL_LIMIT_S:-120}
 folder=$(mktemp -d)
 pids=()
@@ -61,12 +63,12 @@ field() {
 # A JSON string as text.
 unquote() {
     local text=${1#\"}
-    printf '%b\n' "${text%\"}"
+    printf '%b\n' "${text%\"}" | sed 's/\\"/"/g'
 }
 
 tell_on_three() {
     start head "$rondo" run "$model" "$prompt" "${options[@]}" --workers 2 --rounds 2 \
-        --listen 127.0.0.1 --token-file "$folder/token" >"$folder/three.json"
+        --listen 127.0.0.1:0 --token-file "$folder/token" >"$folder/three.json"
     local head=${pids[-1]}
     until [ -s "$folder/token" ]; do
         kill -0 "$head" 2>/dev/null || fail "the head ended before it had a token"
@@ -75,7 +77,7 @@ tell_on_three() {
     local worker
     for worker in worker1 worker2; do
         start "$worker" "$rondo" join "$(cat "$folder/token")" --model "$model" \
-            --listen 127.0.0.1 >"$folder/$worker.log" 2>&1
+            --threads "$share" --name "$worker" --listen 127.0.0.1:0 >"$folder/$worker.log" 2>&1
     done
     wait "$head" || fail "the head ended with status $?"
 }
@@ -90,6 +92,18 @@ times() {
         "$(field "$1" tpot_ms)"
 }
 
+# What a token costs each node of the ring, and the hop to it, as the nodes reported it.
+ring_times() {
+    printf '%-10s %12s %14s\n' node compute "hop to it"
+    grep -oE '"name":"[^"]*","head":(true|false),"windows":[^{]*"token":\{[^}]*\}' \
+        "$folder/three.json" |
+        sed -E 's/"head":true,"windows":/"name":"head",/
+            s/.*"name":"([^"]*)".*"compute_ms":([^,]*),"hop_us":([^}]*)\}/\1 \2 \3/' |
+        while read -r name compute hop; do
+            LC_ALL=C printf '%-10s %9.2f ms %11.0f us\n' "$name" "$compute" "$hop"
+        done
+}
+
 # same FIELD: whether both answers have it and it is equal.
 same() {
     local three one
@@ -102,6 +116,7 @@ echo "== three nodes, two rounds"
 tell_on_three
 printf '\n%s\n\n' "$(unquote "$(field three text)")"
 times three
+ring_times
 
 printf '\n== one node\n'
 tell_on_one
