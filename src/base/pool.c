@@ -1,16 +1,21 @@
-// The thread pool. Threads wait for a region on a futex-backed condition after a short spin, and
-// for each other in a sense-reversing barrier that spins, then yields: on a machine with fewer free
-// cores than threads a pure spin would burn whole time slices.
+// The thread pool. Threads wait for a region on a condition after a short spin, and for each other
+// in a barrier that spins, then sleeps on a futex: where fewer cores are free than there are
+// threads, a spin would burn the time slice that the late thread needs, and a yield would go to the
+// end of the queue, while a sleeper is woken ahead of those that keep a core busy.
 #include "base/pool.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-enum { SPIN_BEFORE_YIELD = 4000, SPIN_BEFORE_SLEEP = 20000 };
+enum { SPIN_BEFORE_SLEEP = 2000 }; // about 50 us
 
 struct worker {
     struct pool *pool;
@@ -30,6 +35,7 @@ struct pool {
     void *arg;
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint phase;
+    atomic_int waiting; // asleep on `phase`
 };
 
 static void relax(void)
@@ -41,6 +47,14 @@ static void relax(void)
 #endif
 }
 
+static void barrier_sleep(struct pool *p, unsigned phase)
+{
+    atomic_fetch_add(&p->waiting, 1);
+    while (atomic_load(&p->phase) == phase)
+        syscall(SYS_futex, &p->phase, FUTEX_WAIT_PRIVATE, phase, NULL, NULL, 0);
+    atomic_fetch_sub(&p->waiting, 1);
+}
+
 void pool_barrier(struct pool *p)
 {
     if (p->n == 1)
@@ -48,15 +62,17 @@ void pool_barrier(struct pool *p)
     unsigned phase = atomic_load_explicit(&p->phase, memory_order_acquire);
     if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) == p->n - 1) {
         atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&p->phase, phase + 1, memory_order_release);
+        atomic_store(&p->phase, phase + 1);
+        if (atomic_load(&p->waiting))
+            syscall(SYS_futex, &p->phase, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
         return;
     }
-    for (int i = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; i++) {
-        if (i < SPIN_BEFORE_YIELD)
-            relax();
-        else
-            sched_yield();
+    for (int i = 0; i < SPIN_BEFORE_SLEEP; i++) {
+        if (atomic_load_explicit(&p->phase, memory_order_acquire) != phase)
+            return;
+        relax();
     }
+    barrier_sleep(p, phase);
 }
 
 static void await_region(struct pool *p, unsigned seen)
