@@ -15,45 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LAYERS = 6, TOKENS = 80, CONTEXT = 128, MAX_WORKERS = 4, BATCH = 80 };
+enum { LAYERS = 6, TOKENS = RING_BATCH };
 
 struct kept { // logits of a prompt's tokens, as they come
     size_t n_vocab, n;
     float *at; // (TOKENS, n_vocab)
 };
 
-struct file {
-    struct gguf *gguf;
-    struct model *model;
-};
-
 static char model_path[256];
-
-static struct file file_open(const char *path)
-{
-    struct file f;
-    struct err e = {0};
-    assert_ok(gguf_open(&f.gguf, path, &e), &e);
-    assert_ok(model_open(&f.model, f.gguf, &e), &e);
-    return f;
-}
-
-static void file_close(struct file *f)
-{
-    model_free(f->model);
-    gguf_free(f->gguf);
-}
-
-static struct local_options engine_options(int n_threads)
-{
-    return (struct local_options){.n_threads = n_threads,
-                                  .isa = ISA_COUNT,
-                                  .kv_type = KV_F32,
-                                  .max_sessions = 3,
-                                  .max_context = CONTEXT,
-                                  .max_batch = BATCH,
-                                  .max_outputs = BATCH};
-}
 
 static const int32_t *prompt(uint64_t seed)
 {
@@ -152,59 +121,11 @@ static void check_pipeline(struct pipeline *p)
     check_two_sessions(p, want);
 }
 
-struct ring {
-    struct file file;
-    struct node *head;
-    struct ring_worker workers[MAX_WORKERS];
-    int n_workers;
-};
-
-static void ring_open(struct ring *r, const struct window_table *table, int n_threads,
-                      enum wire_activation activation)
-{
-    struct err e = {0};
-    r->file = file_open(model_path);
-    r->head = ring_head_open("head");
-    struct node_ring o = {.model = r->file.model,
-                          .table = *table,
-                          .engine = engine_options(n_threads),
-                          .activation = activation};
-    assert_ok(node_begin(r->head, &o, &e), &e);
-    r->n_workers = table->n_nodes - 1;
-    for (int i = 0; i < r->n_workers; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "worker%d", i);
-        ring_worker_start(&r->workers[i], name, node_token(r->head), model_path, n_threads);
-    }
-    ring_await_running(r->head);
-}
-
-static void ring_close(struct ring *r)
-{
-    node_close(r->head);
-    for (int i = 0; i < r->n_workers; i++) {
-        ring_worker_await(&r->workers[i], "waiting for the next head");
-        ring_worker_stop(&r->workers[i]);
-        assert_ok(r->workers[i].rc, &r->workers[i].e);
-    }
-    file_close(&r->file);
-}
-
-static struct window_table split(int n_nodes, int n_rounds, const int *layers)
-{
-    struct window_table t;
-    struct err e = {0};
-    int even[PLAN_MAX_NODES];
-    windows_even(LAYERS, n_nodes, even);
-    assert_ok(windows_split(&t, LAYERS, n_nodes, layers ? layers : even, n_rounds, &e), &e);
-    return t;
-}
-
 static void check_ring(const struct window_table *t, int n_threads)
 {
     static struct ring r;
     long before = guard_violations();
-    ring_open(&r, t, n_threads, WIRE_F32);
+    ring_open(&r, model_path, t, n_threads, WIRE_F32);
     check_pipeline(node_pipeline(r.head));
     ring_close(&r);
     assert_int_equal(guard_violations() - before, 0);
@@ -213,10 +134,10 @@ static void check_ring(const struct window_table *t, int n_threads)
 static void a_ring_of_one_hands_its_frames_to_itself(void **state)
 {
     (void)state;
-    struct file f = file_open(model_path);
+    struct ring_file f = ring_file_open(model_path);
     for (int k = 1; k <= 4; k *= 2) {
-        struct window_table t = split(1, k, NULL);
-        struct remote_options o = {.engine = engine_options(1), .table = &t};
+        struct window_table t = ring_split(LAYERS, 1, k, NULL);
+        struct remote_options o = {.engine = ring_engine(1), .table = &t};
         struct pipeline *p;
         struct err e = {0};
         assert_ok(remote_open(&p, f.model, &o, &e), &e);
@@ -224,14 +145,14 @@ static void a_ring_of_one_hands_its_frames_to_itself(void **state)
         check_pipeline(p);
         p->ops->free(p);
     }
-    file_close(&f);
+    ring_file_close(&f);
 }
 
 static void two_nodes(void **state)
 {
     (void)state;
     for (int k = 1; k <= 4; k *= 2) {
-        struct window_table t = split(2, k, NULL);
+        struct window_table t = ring_split(LAYERS, 2, k, NULL);
         check_ring(&t, k == 2 ? 2 : 1);
     }
 }
@@ -240,7 +161,7 @@ static void three_nodes(void **state)
 {
     (void)state;
     for (int k = 1; k <= 4; k *= 2) {
-        struct window_table t = split(3, k, NULL);
+        struct window_table t = ring_split(LAYERS, 3, k, NULL);
         check_ring(&t, k == 2 ? 2 : 1);
     }
 }
@@ -249,7 +170,7 @@ static void five_nodes(void **state)
 {
     (void)state;
     for (int k = 1; k <= 4; k *= 2) {
-        struct window_table t = split(5, k, NULL);
+        struct window_table t = ring_split(LAYERS, 5, k, NULL);
         check_ring(&t, 1);
     }
 }
@@ -260,7 +181,7 @@ static void empty_windows_forward_the_frame_unchanged(void **state)
     // A node with nothing, a head with nothing, one with everything, and more rounds than layers.
     const int layers[][3] = {{0, 4, 2}, {3, 3, 0}, {0, LAYERS, 0}, {1, 1, 4}};
     for (int i = 0; i < 4; i++) {
-        struct window_table t = split(3, i == 3 ? 4 : 2, layers[i]);
+        struct window_table t = ring_split(LAYERS, 3, i == 3 ? 4 : 2, layers[i]);
         check_ring(&t, 1);
     }
 }
@@ -269,8 +190,8 @@ static void half_precision_on_the_wire_is_close_but_not_equal(void **state)
 {
     (void)state;
     static struct ring r;
-    struct window_table t = split(2, 2, NULL);
-    ring_open(&r, &t, 1, WIRE_F16);
+    struct window_table t = ring_split(LAYERS, 2, 2, NULL);
+    ring_open(&r, model_path, &t, 1, WIRE_F16);
     struct kept got = prompt_rows(node_pipeline(r.head), prompt(0), 16);
     double worst = 0;
     for (size_t i = 0; i < TOKENS * got.n_vocab; i++) {
@@ -287,9 +208,9 @@ static void times_of_every_node_and_hop_are_reported(void **state)
 {
     (void)state;
     static struct ring r;
-    struct window_table t = split(3, 2, NULL);
+    struct window_table t = ring_split(LAYERS, 3, 2, NULL);
     struct node_report report = {0};
-    ring_open(&r, &t, 1, WIRE_F32);
+    ring_open(&r, model_path, &t, 1, WIRE_F32);
     // Reports come on a link of their own and may be late.
     for (int tries = 0; tries < 100 && report.decode.n_passes < 3; tries++) {
         struct kept k = prompt_rows(node_pipeline(r.head), prompt(0), 1);
@@ -310,18 +231,18 @@ static void times_of_every_node_and_hop_are_reported(void **state)
 static int make_model(void **state)
 {
     (void)state;
-    struct tiny_model tiny = {.n_layers = LAYERS, .seed = 11, .context = CONTEXT};
+    struct tiny_model tiny = {.n_layers = LAYERS, .seed = 11, .context = RING_CONTEXT};
     snprintf(model_path, sizeof model_path, "%s", test_file("tiny.gguf"));
     tiny_model_write(model_path, &tiny);
-    struct file f = file_open(model_path);
-    struct local_options o = engine_options(1);
+    struct ring_file f = ring_file_open(model_path);
+    struct local_options o = ring_engine(1);
     struct pipeline *p;
     struct err e = {0};
     assert_ok(local_open(&p, f.model, &o, &e), &e);
     for (int i = 0; i < 2; i++)
         want[i] = prompt_rows(p, prompt((uint64_t)i), TOKENS);
     p->ops->free(p);
-    file_close(&f);
+    ring_file_close(&f);
     return 0;
 }
 

@@ -93,11 +93,11 @@ void ring_worker_await_end(struct ring_worker *w)
     fail_msg("the worker did not end; it said: %s", w->said);
 }
 
-struct node *ring_head_open(const char *name)
+struct node *ring_head_open(const char *name, uint16_t port)
 {
     char folder[128];
-    struct node_options o = {.folder = state_folder(name, folder, sizeof folder),
-                             .host = "127.0.0.1"};
+    struct node_options o = {
+        .folder = state_folder(name, folder, sizeof folder), .host = "127.0.0.1", .port = port};
     struct err e = {0};
     struct node *n;
     assert_ok(node_open(&n, &o, &e), &e);
@@ -131,4 +131,79 @@ void ring_await_note(struct node *n, const char *what)
                 return;
     }
     fail_msg("the head never noted '%s' but: %s", what, last_note(&s));
+}
+
+// ---- A model and a whole ring.
+
+struct ring_file ring_file_open(const char *path)
+{
+    struct ring_file f;
+    struct err e = {0};
+    assert_ok(gguf_open(&f.gguf, path, &e), &e);
+    assert_ok(model_open(&f.model, f.gguf, &e), &e);
+    return f;
+}
+
+void ring_file_close(struct ring_file *f)
+{
+    model_free(f->model);
+    gguf_free(f->gguf);
+}
+
+struct local_options ring_engine(int n_threads)
+{
+    return (struct local_options){.n_threads = n_threads,
+                                  .isa = ISA_COUNT,
+                                  .kv_type = KV_F32,
+                                  .max_sessions = 3,
+                                  .max_context = RING_CONTEXT,
+                                  .max_batch = RING_BATCH,
+                                  .max_outputs = RING_BATCH};
+}
+
+struct window_table ring_split(int n_layers, int n_nodes, int n_rounds, const int *layers)
+{
+    struct window_table t;
+    struct err e = {0};
+    int even[PLAN_MAX_NODES];
+    windows_even(n_layers, n_nodes, even);
+    assert_ok(windows_split(&t, n_layers, n_nodes, layers ? layers : even, n_rounds, &e), &e);
+    return t;
+}
+
+void ring_begin(struct ring *r, const char *path, const struct window_table *table, int n_threads,
+                enum wire_activation activation, uint16_t port)
+{
+    struct err e = {0};
+    *r = (struct ring){.file = ring_file_open(path), .head = ring_head_open("head", port)};
+    struct node_ring o = {.model = r->file.model,
+                          .table = *table,
+                          .engine = ring_engine(n_threads),
+                          .activation = activation};
+    assert_ok(node_begin(r->head, &o, &e), &e);
+    r->n_workers = table->n_nodes - 1;
+}
+
+void ring_open(struct ring *r, const char *path, const struct window_table *table, int n_threads,
+               enum wire_activation activation)
+{
+    ring_begin(r, path, table, n_threads, activation, 0);
+    for (int i = 0; i < r->n_workers; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "worker%d", i);
+        ring_worker_start(&r->workers[i], name, node_token(r->head), path, n_threads);
+        ring_worker_await(&r->workers[i], "joined");
+    }
+    ring_await_running(r->head);
+}
+
+void ring_close(struct ring *r)
+{
+    node_close(r->head);
+    for (int i = 0; i < r->n_workers; i++) {
+        ring_worker_await(&r->workers[i], "waiting for the next head");
+        ring_worker_stop(&r->workers[i]);
+        assert_ok(r->workers[i].rc, &r->workers[i].e);
+    }
+    ring_file_close(&r->file);
 }

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 struct ring_worker {
     struct worker_options o;
@@ -30,9 +31,37 @@ void ring_worker_await(struct ring_worker *w, const char *what);
 // Waits until worker_run has returned by itself.
 void ring_worker_await_end(struct ring_worker *w);
 
-// A head that listens on loopback; `name` of its state folder.
-struct node *ring_head_open(const char *name);
+// A head that listens on loopback, on `port` (0: any); `name` of its state folder.
+struct node *ring_head_open(const char *name, uint16_t port);
 // Waits until the ring runs; fails the test when it ends or nothing happens for a long time.
 void ring_await_running(struct node *n);
 // Waits until a note contains `what`.
 void ring_await_note(struct node *n, const char *what);
+
+// ---- A model and a whole ring that runs it.
+enum { RING_BATCH = 80, RING_CONTEXT = 128, RING_MAX_WORKERS = 4 };
+
+struct ring_file {
+    struct gguf *gguf;
+    struct model *model;
+};
+struct ring_file ring_file_open(const char *path);
+void ring_file_close(struct ring_file *f);
+// Three sessions of RING_CONTEXT tokens, RING_BATCH at a time, every token with logits, F32.
+struct local_options ring_engine(int n_threads);
+// `layers` NULL: evenly.
+struct window_table ring_split(int n_layers, int n_nodes, int n_rounds, const int *layers);
+
+struct ring {
+    struct ring_file file;
+    struct node *head;
+    struct ring_worker workers[RING_MAX_WORKERS]; // state folders worker0, worker1, ..
+    int n_workers;
+};
+// The head begins; nobody has joined yet.
+void ring_begin(struct ring *r, const char *path, const struct window_table *table, int n_threads,
+                enum wire_activation activation, uint16_t port);
+// All workers join, one after the other so that their order is known, and the ring runs.
+void ring_open(struct ring *r, const char *path, const struct window_table *table, int n_threads,
+               enum wire_activation activation);
+void ring_close(struct ring *r); // the head first; every worker then waits for the next one
