@@ -1,8 +1,9 @@
 // Buffers on a device and operations over them: recorded in order, executed by list_run.
 //
 // One forward pass per architecture is written once over these operations. The CPU device runs a
-// whole list in one parallel region and puts a barrier only where one operation needs another's
-// result: each operation names the buffers it reads and writes, and the recorder finds the hazards.
+// whole list in one parallel region and lets threads wait for each other only where one operation
+// needs another's result: each operation names the buffers it reads and writes, and the recorder
+// finds the hazards.
 //
 // Weights are named, not addressed: a `struct weight` says which piece it lies in and where, and
 // list_wait / list_done bracket the use of pieces. Where a piece lies is asked for when the list

@@ -2,6 +2,8 @@
 // spin inside one. All threads of a region run the same function; the barrier is only for them.
 #pragma once
 
+#include <stdatomic.h>
+
 struct pool;
 
 // n_threads in [1, POOL_MAX_THREADS]. NULL: no memory or no threads to be had.
@@ -13,7 +15,17 @@ int pool_threads(const struct pool *p);
 // Runs fn(arg, thread) on every thread and returns when all are done. One region at a time.
 void pool_run(struct pool *p, void (*fn)(void *arg, int thread), void *arg);
 
-// Every thread of the region waits here for the others; what was written before is seen after.
+// As pool_run, but nobody waits for a thread that is late: fn runs on thread 0 and on those others
+// that come before thread 0 is through, and must get by without them (and without the barrier). On
+// a busy machine this is the difference between a time slice and nothing.
+void pool_share(struct pool *p, void (*fn)(void *arg, int thread), void *arg);
+
+// Every thread of a pool_run waits here for the others; what was written before is seen after.
 void pool_barrier(struct pool *p);
+
+// Inside a region: a counter that threads add to, and the wait for it to reach `goal`. What was
+// written before an addition is seen after the wait. Every addition names the same goal.
+void pool_add(struct pool *p, atomic_int *counter, int n, int goal);
+void pool_await(struct pool *p, atomic_int *counter, int goal);
 
 int pool_default_threads(void); // what this process may use: affinity mask, cgroup quota

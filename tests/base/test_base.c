@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "base/rng.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,50 @@ static void barrier_holds_everybody(void **state)
     assert_null(pool_new(POOL_MAX_THREADS + 1));
 }
 
+struct claimed {
+    struct pool *pool;
+    atomic_int next, done, wrong;
+    int times[500]; // each unit was done
+};
+
+static void claim_units(void *arg, int thread)
+{
+    struct claimed *c = arg;
+    (void)thread;
+    for (int i; (i = atomic_fetch_add(&c->next, 1)) < 500; pool_add(c->pool, &c->done, 1, 500))
+        c->times[i]++;
+    pool_await(c->pool, &c->done, 500);
+    for (int i = 0; i < 500; i++)
+        if (c->times[i] != 1)
+            atomic_fetch_add(&c->wrong, 1);
+}
+
+static void count_threads(void *arg, int thread)
+{
+    __atomic_fetch_add((int *)arg + thread, 1, __ATOMIC_RELAXED);
+}
+
+// Shared regions, whose late threads nobody waits for, between regions that all threads run.
+static void shared_work_is_done_once_however_many_come(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 4; n++) {
+        struct pool *p = pool_new(n);
+        int runs[4] = {0};
+        assert_non_null(p);
+        for (int round = 1; round <= 200; round++) {
+            struct claimed c = {.pool = p};
+            pool_share(p, claim_units, &c);
+            assert_int_equal(c.wrong, 0);
+            if (round % 3 == 0)
+                pool_run(p, count_threads, runs);
+        }
+        for (int i = 0; i < n; i++)
+            assert_int_equal(runs[i], 200 / 3);
+        pool_free(p);
+    }
+}
+
 static void *volatile kept; // so that the compiler does not remove the pair
 
 static void allocate(void)
@@ -140,10 +185,15 @@ static void rng_is_reproducible(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_cause_wins),        cmocka_unit_test(overflow_is_seen),
-        cmocka_unit_test(cursor_stops_at_the_end), cmocka_unit_test(arena_gives_what_was_planned),
-        cmocka_unit_test(barrier_holds_everybody), cmocka_unit_test(guard_sees_an_allocation),
-        cmocka_unit_test(digest_of_abc),           cmocka_unit_test(rng_is_reproducible),
+        cmocka_unit_test(first_cause_wins),
+        cmocka_unit_test(overflow_is_seen),
+        cmocka_unit_test(cursor_stops_at_the_end),
+        cmocka_unit_test(arena_gives_what_was_planned),
+        cmocka_unit_test(barrier_holds_everybody),
+        cmocka_unit_test(shared_work_is_done_once_however_many_come),
+        cmocka_unit_test(guard_sees_an_allocation),
+        cmocka_unit_test(digest_of_abc),
+        cmocka_unit_test(rng_is_reproducible),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

@@ -16,9 +16,9 @@ static float *sines_of(const struct list *l, float *cosines)
     return cosines + (size_t)l->limits.max_rows * (size_t)(l->limits.max_head_dim / 2);
 }
 
-static void run_angles(struct list *l, struct op *op, int thread)
+static void run_angles(struct list *l, struct op *op, struct range r, int thread)
 {
-    struct range r = op_share(l, op->n, thread);
+    (void)thread;
     for (int t = r.lo; t < r.hi; t++) {
         float *c = row_of(op->out, t, op->width), *s = sines_of(l, c);
         for (int i = 0; i < op->width; i++)
@@ -42,10 +42,10 @@ static void need_angles(struct list *l, const struct rows *rows, const float *fr
     l->angles_n_rot = n_rot;
 }
 
-static void run_rope(struct list *l, struct op *op, int thread)
+static void run_rope(struct list *l, struct op *op, struct range r, int thread)
 {
+    (void)thread;
     const struct kernels *k = l->backend->kernels;
-    struct range r = op_share(l, op->n, thread);
     for (int t = r.lo; t < r.hi; t++) {
         float *c = row_of(l->angles, t, op->n_rot / 2), *s = sines_of(l, c);
         float *x = row_of(op->a, t, op->width);
@@ -98,10 +98,10 @@ static void store_heads(const struct kernels *k, const struct kv_layer *kv, uint
     }
 }
 
-static void run_kv_store(struct list *l, struct op *op, int thread)
+static void run_kv_store(struct list *l, struct op *op, struct range r, int thread)
 {
+    (void)thread;
     const struct kv_layer *kv = &op->kv;
-    struct range r = op_share(l, op->n, thread);
     size_t position_bytes = (size_t)kv->head_dim * kv_type_bytes(kv->type);
     for (int t = r.lo; t < r.hi; t++) {
         int32_t pos = op->rows->pos[t];
@@ -159,15 +159,11 @@ static void attend_heads(struct list *l, const struct op *op, struct attend_scra
             *out++ = s->heads[h].acc[i] / s->heads[h].sum;
 }
 
-static void run_attend(struct list *l, struct op *op, int thread)
+static void run_attend(struct list *l, struct op *op, struct range units, int thread)
 {
-    int group = op->n_heads / op->kv.n_kv_heads;
-    // A group goes together unless that leaves threads without work.
-    int together = op->n * op->kv.n_kv_heads >= 2 * l->backend->n_threads ? group : 1;
-    int per_row = op->n_heads / together;
-    for (struct range r; op_claim(op, op->n * per_row, 1, &r);)
-        attend_heads(l, op, &l->attend[thread], r.lo / per_row, r.lo % per_row * together,
-                     together);
+    int per_row = op->units / op->n, together = op->n_heads / per_row;
+    for (int i = units.lo; i < units.hi; i++)
+        attend_heads(l, op, &l->attend[thread], i / per_row, i % per_row * together, together);
 }
 
 void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_layer *kv,
@@ -175,7 +171,11 @@ void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_l
 {
     CHECK(kv->page_tokens == KV_PAGE_TOKENS && n_heads % kv->n_kv_heads == 0);
     CHECK(n_heads <= l->limits.max_heads && kv->head_dim <= l->limits.max_head_dim);
-    struct op *op = list_next(l, run_attend, SPLIT_CLAIM, rows->n, n_heads * kv->head_dim);
+    struct op *op = list_next(l, run_attend, SPLIT_OWN, rows->n, n_heads * kv->head_dim);
+    // A group of heads goes together unless that leaves threads without work.
+    bool together = rows->n * kv->n_kv_heads >= 2 * l->backend->n_threads;
+    op->units = rows->n * (together ? kv->n_kv_heads : n_heads);
+    op->step = 1;
     op->out = out;
     op->a = q;
     op->kv = *kv;

@@ -1,15 +1,18 @@
 // The inside of the CPU device: what list.c, rows.c, matmul.c and attention.c share.
 //
-// A list is an array of operations in the order they were recorded. When it runs, every thread of
-// the pool walks the whole array and does its share of each operation:
+// A list is an array of operations in the order they were recorded, cut into phases where one
+// operation needs another's result, and inside a phase into groups of operations that go over the
+// same rows:
 //
-//     op 0   op 1 | op 2 | op 3   op 4 | ...        | = barrier
-//     norm   quant  q      k (free)                  all threads walk left to right
+//     |      phase       |       phase         |
+//     | norm quantize    | q      k      v     |  ...
+//     | \___ group ____/ | group  group  group |
 //
-// A barrier stands only where an operation needs another's result. The recorder finds out by
-// comparing operands with those of the operations since the last barrier. Two operations that give
-// the same part of the same rows to the same thread need none between them (see enum split), which
-// is how norm and quantization, or rotation and the write to the cache, run as one.
+// When a list runs, every thread walks the phases. It claims units (rows, blocks of columns, heads)
+// of each group until none is left, and takes a claimed unit through all operations of the group;
+// then it waits until all units of the phase are done. It does not wait for other threads as such:
+// one that lost its core, and holds no unit, holds nobody up, and when it is back it finds nothing
+// left to claim and catches up.
 #pragma once
 
 #include "backend/backend.h"
@@ -31,14 +34,18 @@ struct buf {
     size_t size;
 };
 
-// How the threads share an operation.
+// What a unit of an operation is.
 enum split {
-    SPLIT_CLAIM,  // threads claim pieces as they get free: nobody knows who did what
-    SPLIT_ROWS,   // thread t does rows [ceil(n t / T), ceil(n (t + 1) / T))
-    SPLIT_BLOCKS, // likewise of all blocks of SPLIT_BLOCK_WIDTH columns of all rows
-    SPLIT_FIRST,  // thread 0 does all of it
+    SPLIT_OWN,    // the operation's own affair: it is a group by itself
+    SPLIT_ROWS,   // a row
+    SPLIT_BLOCKS, // SPLIT_BLOCK_WIDTH columns of a row
+    SPLIT_FIRST,  // one unit, thread 0's
 };
 enum { SPLIT_BLOCK_WIDTH = 256 };
+
+struct range {
+    int lo, hi;
+};
 
 enum { OPERAND_ELSEWHERE = -1 }; // width of an operand whose row t is not at t * width
 
@@ -53,12 +60,15 @@ enum piece_use { PIECE_NONE, PIECE_WAIT, PIECE_USE, PIECE_DONE };
 enum { OP_MAX_OPERANDS = 4 };
 
 struct op {
-    _Alignas(64) atomic_int next; // SPLIT_CLAIM: first piece of work that is not claimed
-    bool barrier;                 // before this operation
+    _Alignas(64) atomic_int next; // first operation of a group: units claimed
+    _Alignas(64) atomic_int done; // first operation of a phase: units done
+    int group_ops;                // first of a group: its length
+    int phase_ops, phase_units;   // first of a phase: its length in operations, and its units
+    int units, step;              // units; how many are claimed at once
     enum split split;
     enum piece_use use;
     int slot, n_slots; // of list.slots: pieces waited for, used or done with
-    void (*run)(struct list *l, struct op *op, int thread);
+    void (*run)(struct list *l, struct op *op, struct range units, int thread);
 
     struct operand operands[OP_MAX_OPERANDS];
     int n_operands;
@@ -76,7 +86,7 @@ struct op {
     float number; // epsilon, scale
 };
 
-// Where one piece lies during a run; written by thread 0, read by the others behind a barrier.
+// Where one piece lies during a run; written by thread 0, read by the others in later phases.
 struct slot {
     const uint8_t *address; // NULL: not held
     uint32_t piece;
@@ -97,7 +107,8 @@ struct list {
     struct piece_source weights;
     struct arena memory;
     struct op *ops;
-    int n_ops, phase_start; // phase_start: first operation behind the last barrier
+    int n_ops, phase_start, group_start; // the phase and group that are being recorded
+    bool shared;                         // some phase has work for more than one thread
     struct slot *slots;
     int n_slots;
     struct attend_scratch *attend; // (n_threads)
@@ -114,33 +125,28 @@ struct list {
     const float *angles_freqs;
     int angles_n_rot;
 
-    atomic_int failed_phase; // INT_MAX: none
-    struct err failure;      // thread 0's
+    atomic_bool failed;
+    struct err failure; // thread 0's
 };
 
 // ---- recording ---------------------------------------------------------------------------------
-struct op *list_next(struct list *l, void (*run)(struct list *, struct op *, int), enum split split,
-                     int n, int width);
+struct op *list_next(struct list *l, void (*run)(struct list *, struct op *, struct range, int),
+                     enum split split, int n, int width);
 // Operands of `n` rows of `width` floats.
 void op_reads(struct op *op, struct buf *u, int width);
 void op_writes(struct op *op, struct buf *u, int width);
 void op_uses(struct list *l, struct op *op, const struct weight *w);
+// SPLIT_OWN: op->units and op->step are set.
 void list_commit(struct list *l, struct op *op);
 
 // ---- running -----------------------------------------------------------------------------------
-struct range {
-    int lo, hi;
-};
-struct range op_share(const struct list *l, int n, int thread);
-// Walks a thread's blocks of a SPLIT_BLOCKS operation: columns [lo, hi) of row `row` at a time.
+// Walks blocks of a SPLIT_BLOCKS operation: columns [lo, hi) of row `row` at a time.
 struct column_walk {
     int row, lo, hi;
     int at, end, per_row, width;
 };
-struct column_walk column_walk_of(const struct list *l, const struct op *op, int thread);
+struct column_walk column_walk_of(const struct op *op, struct range units);
 bool column_walk_next(struct column_walk *c);
-// Claims the next `step` of `total`; false when nothing is left.
-bool op_claim(struct op *op, int total, int step, struct range *out);
 static inline float *row_of(const struct buf *u, int t, int width)
 {
     return (float *)u->memory.base + (size_t)t * (size_t)width;

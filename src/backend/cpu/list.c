@@ -1,15 +1,14 @@
-// Lists: recording with its barriers, and the one parallel region that runs them.
+// Lists: recording with its phases, and the one parallel region that runs them.
 //
 // Pieces of weights: list_wait takes a slot for each piece and thread 0 fills it with the piece's
-// address; the operations that use the piece stand behind a barrier. When a piece cannot be had,
-// thread 0 notes the phase (the stretch between two barriers) in which that happened, and at the
-// end of this phase, where they all meet, all threads leave.
+// address, in a phase before those that use the piece. When a piece cannot be had, all threads
+// leave at the end of that phase, or earlier: what they claimed is done, and the others need them
+// no more.
 #include "backend/cpu/cpu.h"
 #include "base/arith.h"
 #include "base/check.h"
 #include "base/guard.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,7 +101,8 @@ void list_free(struct list *l)
 
 void list_reset(struct list *l)
 {
-    l->n_ops = l->phase_start = l->n_slots = 0;
+    l->n_ops = l->phase_start = l->group_start = l->n_slots = 0;
+    l->shared = false;
     for (int act = 0; act < ACT_COUNT; act++)
         l->quantized[act].of = NULL;
     l->angles_rows = NULL;
@@ -110,8 +110,8 @@ void list_reset(struct list *l)
 
 // ---- recording ---------------------------------------------------------------------------------
 
-struct op *list_next(struct list *l, void (*run)(struct list *, struct op *, int), enum split split,
-                     int n, int width)
+struct op *list_next(struct list *l, void (*run)(struct list *, struct op *, struct range, int),
+                     enum split split, int n, int width)
 {
     CHECK(l->n_ops < l->limits.max_ops);
     CHECK(n >= 0 && n <= l->limits.max_rows);
@@ -159,26 +159,23 @@ void op_uses(struct list *l, struct op *op, const struct weight *w)
     CHECK(op->slot >= 0);
 }
 
-// Whether every thread touches the same part of a shared operand in both operations.
-static bool same_split(const struct op *a, const struct operand *x, const struct op *b,
-                       const struct operand *y)
+// Whether `op` can go over the same units as `member` does.
+static bool same_units(const struct op *op, const struct op *member)
 {
-    if (a->split != b->split || x->width != y->width || x->width == OPERAND_ELSEWHERE)
-        return false;
-    if (a->split == SPLIT_ROWS)
-        return a->n == b->n;
-    if (a->split == SPLIT_BLOCKS)
-        return a->n == b->n && a->width == b->width;
-    return false;
+    return op->split == member->split && op->n == member->n &&
+           (op->split == SPLIT_ROWS || (op->split == SPLIT_BLOCKS && op->width == member->width));
 }
 
-static bool must_wait(const struct op *later, const struct op *earlier)
+// Whether `later` needs what `earlier` did, or undoes what it needs. Inside a group an operand that
+// lies alike for both is no reason: each unit passes through the operations in order.
+static bool must_wait(const struct op *later, const struct op *earlier, bool grouped)
 {
     for (int i = 0; i < later->n_operands; i++) {
         const struct operand *x = &later->operands[i];
         for (int j = 0; j < earlier->n_operands; j++) {
             const struct operand *y = &earlier->operands[j];
-            if (x->buf == y->buf && (x->written || y->written) && !same_split(later, x, earlier, y))
+            bool alike = grouped && x->width == y->width && x->width != OPERAND_ELSEWHERE;
+            if (x->buf == y->buf && (x->written || y->written) && !alike)
                 return true;
         }
     }
@@ -188,12 +185,39 @@ static bool must_wait(const struct op *later, const struct op *earlier)
     return shares_pieces && (earlier->use == PIECE_WAIT || later->use == PIECE_DONE);
 }
 
+static void start_group(struct list *l, struct op *op)
+{
+    int per_thread = 4 * l->backend->n_threads, most = 1;
+    l->group_start = l->n_ops;
+    if (op->split == SPLIT_ROWS) {
+        op->units = op->n;
+        most = 8; // the row is still in the cache when the next operation of the group wants it
+    } else if (op->split == SPLIT_BLOCKS) {
+        op->units = op->n * ((op->width + SPLIT_BLOCK_WIDTH - 1) / SPLIT_BLOCK_WIDTH);
+        most = 64;
+    } else if (op->split == SPLIT_FIRST) {
+        op->units = op->step = 1;
+    }
+    if (!op->step) {
+        op->step = op->units / per_thread < most ? op->units / per_thread : most;
+        op->step = op->step < 1 ? 1 : op->step;
+    }
+    l->ops[l->phase_start].phase_units += op->units;
+    l->shared |= l->ops[l->phase_start].phase_units > op->step;
+}
+
 void list_commit(struct list *l, struct op *op)
 {
-    for (int i = l->phase_start; i < l->n_ops && !op->barrier; i++)
-        op->barrier = must_wait(op, &l->ops[i]);
-    if (op->barrier)
+    bool joins = l->n_ops > l->phase_start && same_units(op, &l->ops[l->group_start]);
+    bool waits = false;
+    for (int i = l->phase_start; i < l->n_ops && !waits; i++)
+        waits = must_wait(op, &l->ops[i], joins && i >= l->group_start);
+    if (waits)
         l->phase_start = l->n_ops;
+    if (waits || !joins)
+        start_group(l, op);
+    l->ops[l->group_start].group_ops++;
+    l->ops[l->phase_start].phase_ops++;
     for (int i = 0; i < op->n_operands; i++)
         for (int act = 0; act < ACT_COUNT; act++)
             if (op->operands[i].written && op->operands[i].buf == l->quantized[act].of)
@@ -201,25 +225,24 @@ void list_commit(struct list *l, struct op *op)
     l->n_ops++;
 }
 
-static void run_wait(struct list *l, struct op *op, int thread)
+static void run_wait(struct list *l, struct op *op, struct range units, int thread)
 {
-    if (thread)
-        return;
+    (void)units, (void)thread;
     for (int i = op->slot; i < op->slot + op->n_slots; i++) {
         struct slot *s = &l->slots[i];
         s->address = l->weights.acquire(l->weights.ctx, s->piece, &l->failure);
         if (!s->address) {
             err_set(&l->failure, ERR_FAILED, "piece %u of the weights cannot be had",
                     (unsigned)s->piece);
+            atomic_store(&l->failed, true);
             return;
         }
     }
 }
 
-static void run_done(struct list *l, struct op *op, int thread)
+static void run_done(struct list *l, struct op *op, struct range units, int thread)
 {
-    if (thread)
-        return;
+    (void)units, (void)thread;
     for (int i = op->slot; i < op->slot + op->n_slots; i++) {
         l->weights.done(l->weights.ctx, l->slots[i].piece);
         l->slots[i].address = NULL;
@@ -255,20 +278,14 @@ void list_done(struct list *l, uint32_t first, uint32_t n)
 
 // ---- running -----------------------------------------------------------------------------------
 
-struct range op_share(const struct list *l, int n, int thread)
+struct column_walk column_walk_of(const struct op *op, struct range units)
 {
-    int64_t t = l->backend->n_threads;
-    return (struct range){
-        .lo = (int)(((int64_t)n * thread + t - 1) / t),
-        .hi = (int)(((int64_t)n * (thread + 1) + t - 1) / t),
+    return (struct column_walk){
+        .at = units.lo,
+        .end = units.hi,
+        .per_row = (op->width + SPLIT_BLOCK_WIDTH - 1) / SPLIT_BLOCK_WIDTH,
+        .width = op->width,
     };
-}
-
-struct column_walk column_walk_of(const struct list *l, const struct op *op, int thread)
-{
-    int per_row = (op->width + SPLIT_BLOCK_WIDTH - 1) / SPLIT_BLOCK_WIDTH;
-    struct range r = op_share(l, op->n * per_row, thread);
-    return (struct column_walk){.at = r.lo, .end = r.hi, .per_row = per_row, .width = op->width};
 }
 
 bool column_walk_next(struct column_walk *c)
@@ -285,31 +302,40 @@ bool column_walk_next(struct column_walk *c)
     return true;
 }
 
-bool op_claim(struct op *op, int total, int step, struct range *out)
+static bool claim(struct op *op, struct range *out)
 {
-    int lo = atomic_fetch_add_explicit(&op->next, step, memory_order_relaxed);
-    if (lo >= total)
+    int lo = atomic_fetch_add_explicit(&op->next, op->step, memory_order_relaxed);
+    if (lo >= op->units)
         return false;
-    *out = (struct range){lo, lo + step < total ? lo + step : total};
+    *out = (struct range){lo, lo + op->step < op->units ? lo + op->step : op->units};
     return true;
+}
+
+// This thread's units of the group that begins at `op`; their number.
+static int run_group(struct list *l, struct op *op, int thread)
+{
+    int units = 0;
+    if (op->split == SPLIT_FIRST && thread)
+        return 0;
+    for (struct range r; claim(op, &r); units += r.hi - r.lo)
+        for (int i = 0; i < op->group_ops; i++)
+            op[i].run(l, &op[i], r, thread);
+    return units;
 }
 
 static void run_thread(void *arg, int thread)
 {
     struct list *l = arg;
     guard_enter();
-    for (int i = 0, phase = 0; i < l->n_ops; i++) {
-        struct op *op = &l->ops[i];
-        if (op->barrier) {
-            pool_barrier(l->backend->pool);
-            // Thread 0 may be a phase ahead already: only what failed before the barrier counts.
-            if (atomic_load_explicit(&l->failed_phase, memory_order_relaxed) <= phase)
-                break;
-            phase++;
-        }
-        op->run(l, op, thread);
-        if (thread == 0 && l->failure.code && phase < atomic_load(&l->failed_phase))
-            atomic_store_explicit(&l->failed_phase, phase, memory_order_relaxed);
+    for (int start = 0, end; start < l->n_ops && !atomic_load(&l->failed); start = end) {
+        struct op *phase = &l->ops[start];
+        int units = 0;
+        end = start + phase->phase_ops;
+        for (int i = start; i < end; i += l->ops[i].group_ops)
+            units += run_group(l, &l->ops[i], thread);
+        if (units)
+            pool_add(l->backend->pool, &phase->done, units, phase->phase_units);
+        pool_await(l->backend->pool, &phase->done, phase->phase_units);
     }
     guard_leave();
 }
@@ -317,11 +343,16 @@ static void run_thread(void *arg, int thread)
 int list_run(struct list *l, struct err *e)
 {
     guard_enter();
-    atomic_store(&l->failed_phase, INT_MAX);
+    atomic_store(&l->failed, false);
     l->failure.code = 0;
-    for (int i = 0; i < l->n_ops; i++)
+    for (int i = 0; i < l->n_ops; i++) {
         atomic_store_explicit(&l->ops[i].next, 0, memory_order_relaxed);
-    pool_run(l->backend->pool, run_thread, l);
+        atomic_store_explicit(&l->ops[i].done, 0, memory_order_relaxed);
+    }
+    if (l->shared)
+        pool_share(l->backend->pool, run_thread, l);
+    else
+        run_thread(l, 0);
     for (int i = 0; i < l->n_slots; i++) {
         struct slot *s = &l->slots[i];
         if (s->address)

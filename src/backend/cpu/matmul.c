@@ -4,9 +4,9 @@
 #include "base/check.h"
 
 enum {
-    CLAIMS_PER_THREAD =
-        8,           // so that a thread which lost its core for a while does not hold the rest
-    CLAIM_ROWS = 16, // a cache line of results
+    CLAIMS_PER_THREAD = 8, // so that a thread which lost its core does not hold the rest for long
+    CLAIM_ROWS = 16,       // a cache line of results
+    CLAIM_BYTES = 1 << 15, // at least, weights times tokens: microseconds, where claiming costs 0.1
 };
 
 static void quantize_columns(struct list *l, struct op *op, int t, int lo, int hi)
@@ -17,21 +17,22 @@ static void quantize_columns(struct list *l, struct op *op, int t, int lo, int h
                          (size_t)(hi - lo));
 }
 
-static void run_quantize_rows(struct list *l, struct op *op, int thread)
+static void run_quantize_rows(struct list *l, struct op *op, struct range r, int thread)
 {
-    struct range r = op_share(l, op->n, thread);
+    (void)thread;
     for (int t = r.lo; t < r.hi; t++)
         quantize_columns(l, op, t, 0, op->width);
 }
 
-static void run_quantize_blocks(struct list *l, struct op *op, int thread)
+static void run_quantize_blocks(struct list *l, struct op *op, struct range r, int thread)
 {
-    struct column_walk walk = column_walk_of(l, op, thread);
+    (void)thread;
+    struct column_walk walk = column_walk_of(op, r);
     while (column_walk_next(&walk))
         quantize_columns(l, op, walk.row, walk.lo, walk.hi);
 }
 
-// Who wrote x since the last barrier decides how its quantization is split: with the writer.
+// Who wrote x in this phase decides how its quantization is split: with the writer.
 static enum split split_of_writer(const struct list *l, const struct buf *x)
 {
     for (int i = l->n_ops - 1; i >= l->phase_start; i--) {
@@ -63,7 +64,7 @@ static struct buf *quantized(struct list *l, struct buf *x, int width, int n, en
     return q->buf;
 }
 
-static void run_matmul(struct list *l, struct op *op, int thread)
+static void run_matmul(struct list *l, struct op *op, struct range r, int thread)
 {
     (void)thread;
     const struct kernels *k = l->backend->kernels;
@@ -75,17 +76,22 @@ static void run_matmul(struct list *l, struct op *op, int thread)
         .x = op->a->memory.base,
         .x_stride = act_row_bytes(op->act, (size_t)op->w.n_in),
         .n_in = (size_t)op->w.n_in,
+        .row_lo = r.lo,
+        .row_hi = r.hi,
         .n_tokens = op->n,
     };
-    int step = op->w.n_out / (l->backend->n_threads * CLAIMS_PER_THREAD);
-    step = (step + CLAIM_ROWS) / CLAIM_ROWS * CLAIM_ROWS;
-    for (struct range r; op_claim(op, op->w.n_out, step, &r);) {
-        args.row_lo = r.lo;
-        args.row_hi = r.hi;
-        k->format[op->w.type].matmul(&args);
-    }
+    k->format[op->w.type].matmul(&args);
 }
 
+// Rows to claim at once.
+static int matmul_step(const struct list *l, const struct weight *w, int n)
+{
+    int n_threads = l->backend->n_threads, step = w->n_out / (n_threads * CLAIMS_PER_THREAD);
+    int64_t least = CLAIM_BYTES / ((int64_t)w->row_bytes * n), share = w->n_out / n_threads;
+    least = least < share ? least : share;
+    step = least > step ? (int)least : step;
+    return (step + CLAIM_ROWS) / CLAIM_ROWS * CLAIM_ROWS;
+}
 void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n)
 {
     CHECK(kernels_can(w->type) && w->n_in <= l->limits.max_width);
@@ -93,7 +99,9 @@ void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weig
         return;
     enum act act = l->backend->kernels->format[w->type].act;
     struct buf *in = act == ACT_F32 ? x : quantized(l, x, w->n_in, n, act);
-    struct op *op = list_next(l, run_matmul, SPLIT_CLAIM, n, w->n_out);
+    struct op *op = list_next(l, run_matmul, SPLIT_OWN, n, w->n_out);
+    op->units = w->n_out;
+    op->step = matmul_step(l, w, n);
     op->out = out;
     op->a = in;
     op->act = act;

@@ -1,14 +1,14 @@
-// Operations that work on each row by itself. All of them split by rows, so that chains of them run
-// without barriers; silu_mul alone, whose rows are long, splits by blocks of columns.
+// Operations that work on each row by itself. All of them split by rows, so that chains of them are
+// one group; silu_mul alone, whose rows are long, splits by blocks of columns.
 #include "backend/cpu/cpu.h"
 #include "base/check.h"
 
 #include <string.h>
 
-static void run_embed(struct list *l, struct op *op, int thread)
+static void run_embed(struct list *l, struct op *op, struct range r, int thread)
 {
     const struct format_kernels *f = &l->backend->kernels->format[op->w.type];
-    struct range r = op_share(l, op->n, thread);
+    (void)thread;
     for (int t = r.lo; t < r.hi; t++)
         f->decode(row_of(op->out, t, op->w.n_in),
                   weight_at(l, op) + (size_t)op->ids[t] * op->w.row_bytes, (size_t)op->w.n_in);
@@ -25,10 +25,10 @@ void op_embed(struct list *l, struct buf *out, const struct weight *w, const int
     list_commit(l, op);
 }
 
-static void run_rms_norm(struct list *l, struct op *op, int thread)
+static void run_rms_norm(struct list *l, struct op *op, struct range r, int thread)
 {
     const float *w = (const float *)weight_at(l, op);
-    struct range r = op_share(l, op->n, thread);
+    (void)thread;
     for (int t = r.lo; t < r.hi; t++)
         l->backend->kernels->rms_norm(row_of(op->out, t, op->width), row_of(op->a, t, op->width), w,
                                       (size_t)op->width, op->number);
@@ -48,10 +48,10 @@ void op_rms_norm(struct list *l, struct buf *out, struct buf *x, const struct we
     list_commit(l, op);
 }
 
-static void run_rms_norm_heads(struct list *l, struct op *op, int thread)
+static void run_rms_norm_heads(struct list *l, struct op *op, struct range r, int thread)
 {
     const float *w = (const float *)weight_at(l, op);
-    struct range r = op_share(l, op->n, thread);
+    (void)thread;
     for (int t = r.lo; t < r.hi; t++)
         for (int h = 0; h < op->n_heads; h++) {
             float *x = row_of(op->a, t, op->width) + (size_t)h * (size_t)op->head_dim;
@@ -73,10 +73,10 @@ void op_rms_norm_heads(struct list *l, struct buf *x, const struct weight *w, in
     list_commit(l, op);
 }
 
-static void run_add_bias(struct list *l, struct op *op, int thread)
+static void run_add_bias(struct list *l, struct op *op, struct range r, int thread)
 {
     const float *bias = (const float *)weight_at(l, op);
-    struct range r = op_share(l, op->n, thread);
+    (void)thread;
     for (int t = r.lo; t < r.hi; t++) {
         float *x = row_of(op->a, t, op->width);
         l->backend->kernels->add(x, x, bias, (size_t)op->width);
@@ -93,9 +93,9 @@ void op_add_bias(struct list *l, struct buf *x, const struct weight *bias, int n
     list_commit(l, op);
 }
 
-static void run_add(struct list *l, struct op *op, int thread)
+static void run_add(struct list *l, struct op *op, struct range r, int thread)
 {
-    struct range r = op_share(l, op->n, thread);
+    (void)thread;
     size_t n = (size_t)(r.hi - r.lo) * (size_t)op->width;
     if (n)
         l->backend->kernels->add(row_of(op->out, r.lo, op->width), row_of(op->a, r.lo, op->width),
@@ -114,9 +114,10 @@ void op_add(struct list *l, struct buf *out, struct buf *a, struct buf *b, int w
     list_commit(l, op);
 }
 
-static void run_silu_mul(struct list *l, struct op *op, int thread)
+static void run_silu_mul(struct list *l, struct op *op, struct range r, int thread)
 {
-    struct column_walk walk = column_walk_of(l, op, thread);
+    (void)thread;
+    struct column_walk walk = column_walk_of(op, r);
     while (column_walk_next(&walk))
         l->backend->kernels->silu_mul(row_of(op->out, walk.row, op->width) + walk.lo,
                                       row_of(op->a, walk.row, op->width) + walk.lo,
@@ -137,9 +138,9 @@ void op_silu_mul(struct list *l, struct buf *out, struct buf *gate, struct buf *
     list_commit(l, op);
 }
 
-static void run_gather(struct list *l, struct op *op, int thread)
+static void run_gather(struct list *l, struct op *op, struct range r, int thread)
 {
-    struct range r = op_share(l, op->n, thread);
+    (void)l, (void)thread;
     for (int t = r.lo; t < r.hi; t++)
         memcpy(row_of(op->out, t, op->width), row_of(op->a, op->ids[t], op->width),
                (size_t)op->width * sizeof(float));
