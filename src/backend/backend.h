@@ -50,6 +50,10 @@ int backend_open_cpu(struct backend **out, const struct backend_options *o, stru
 void backend_free(struct backend *b);
 const char *backend_describe(const struct backend *b); // "cpu avx2, 2 threads"
 const struct kernels *backend_kernels(const struct backend *b);
+// From now on *counter goes up with every small share of an operation that was worked off
+// (fractions of a second, however long a list runs), so that others can tell slow work from none.
+// NULL: ends it.
+void backend_count_progress(struct backend *b, _Atomic uint64_t *counter);
 
 // Zeroed memory of `size` bytes on the device.
 int buf_new(struct buf **out, struct backend *b, size_t size, const char *name, struct err *e);

@@ -54,6 +54,11 @@ const struct kernels *backend_kernels(const struct backend *b)
     return b->kernels;
 }
 
+void backend_count_progress(struct backend *b, _Atomic uint64_t *counter)
+{
+    b->progress = counter;
+}
+
 int buf_new(struct buf **out, struct backend *b, size_t size, const char *name, struct err *e)
 {
     (void)b; // memory of the CPU belongs to nobody

@@ -158,6 +158,7 @@ static int load(struct duty *d, struct err *e)
     if (rc)
         return rc;
     d->kernels = backend_kernels(d->stage.backend);
+    backend_count_progress(d->stage.backend, &d->o.pulse->progress);
     for (uint32_t i = 0; i < d->offer.n_digests; i++)
         d->ready.weight_bytes += model_layer_bytes(d->o.model->model, (int)d->layers[i].layer);
     d->ready.load_ns = (uint64_t)(clock_ns() - start);

@@ -266,6 +266,31 @@ static void recording_and_running_allocate_nothing(void **state)
     fixture_close(&f);
 }
 
+static void progress_is_counted_inside_a_list(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct err e = {0};
+    _Atomic uint64_t counter = 0;
+    enum { MATMULS = 12 };
+    fixture_open(&f, 2, 64);
+    backend_count_progress(f.b, &counter);
+    list_wait(f.l, 0, 1);
+    for (int i = 0; i < MATMULS; i++)
+        op_matmul(f.l, f.bufs[(i + 1) % 2], f.bufs[i % 2], &f.matrix, ROWS);
+    list_done(f.l, 0, 1);
+    assert_ok(list_run(f.l, &e), &e);
+    uint64_t once = counter;
+    assert_true(once >= MATMULS + 2); // the wait and the end of the piece count too
+    assert_ok(list_run(f.l, &e), &e);
+    assert_true(counter >= once + MATMULS);
+    backend_count_progress(f.b, NULL);
+    once = counter;
+    assert_ok(list_run(f.l, &e), &e);
+    assert_int_equal(counter, once);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +299,7 @@ int main(void)
         cmocka_unit_test(a_piece_that_cannot_be_had_ends_the_list),
         cmocka_unit_test(pieces_are_held_no_longer_than_recorded),
         cmocka_unit_test(recording_and_running_allocate_nothing),
+        cmocka_unit_test(progress_is_counted_inside_a_list),
     };
     return cmocka_run_group_tests_name("list", tests, NULL, NULL);
 }

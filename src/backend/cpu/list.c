@@ -317,9 +317,12 @@ static int run_group(struct list *l, struct op *op, int thread)
     int units = 0;
     if (op->split == SPLIT_FIRST && thread)
         return 0;
-    for (struct range r; claim(op, &r); units += r.hi - r.lo)
+    for (struct range r; claim(op, &r); units += r.hi - r.lo) {
         for (int i = 0; i < op->group_ops; i++)
             op[i].run(l, &op[i], r, thread);
+        if (l->backend->progress)
+            atomic_fetch_add_explicit(l->backend->progress, 1, memory_order_relaxed);
+    }
     return units;
 }
 
