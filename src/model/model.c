@@ -21,10 +21,9 @@ struct finder {
 
 static uint32_t piece_of(const struct gguf *g, const struct gguf_tensor *t)
 {
-    uint32_t i = 0;
-    while (gguf_tensor_at(g, i) != t)
-        i++;
-    return i;
+    size_t i = (size_t)(t - gguf_tensor_at(g, 0)); // they lie in an array
+    CHECK(gguf_tensor_at(g, i) == t);
+    return (uint32_t)i;
 }
 
 static const struct gguf_tensor *find(struct finder *f, const char *name, enum presence presence)
@@ -145,6 +144,47 @@ static void find_layer(struct finder *f, struct layer *y)
         list_pieces(y);
 }
 
+// The pieces of layer `layer`, or of the ends.
+static int pieces_of(const struct model *m, int layer, uint32_t out[LAYER_MAX_TENSORS])
+{
+    CHECK(layer >= 0 && layer <= m->h.n_layers);
+    if (layer < m->h.n_layers) {
+        memcpy(out, m->layers[layer].pieces, sizeof m->layers[layer].pieces);
+        return m->layers[layer].n_pieces;
+    }
+    int n = 0;
+    out[n++] = m->embed.piece;
+    out[n++] = m->norm.piece;
+    if (!m->h.tied_output)
+        out[n++] = m->output.piece;
+    return n;
+}
+
+// A tensor that nothing uses means a model that would be computed without a part of it.
+static void refuse_strangers(struct finder *f)
+{
+    const struct model *m = f->m;
+    uint32_t pieces[LAYER_MAX_TENSORS];
+    size_t n = gguf_n_tensors(m->g);
+    bool *used = calloc(n, sizeof *used);
+    if (!used) {
+        f->rc = err_set(f->e, ERR_NO_MEMORY, "no memory for the model's table of tensors");
+        return;
+    }
+    for (int layer = 0; layer <= m->h.n_layers; layer++)
+        for (int i = pieces_of(m, layer, pieces); i--;)
+            used[pieces[i]] = true;
+    if (m->rope_factors.n_in)
+        used[m->rope_factors.piece] = true;
+    for (size_t i = 0; i < n && !f->rc; i++)
+        if (!used[i])
+            f->rc = err_set(f->e, ERR_FAILED,
+                            "%s: the tensor %s belongs to no %s model that Rondo knows; without it "
+                            "the answers would be wrong",
+                            f->path, gguf_tensor_at(m->g, i)->name.text, m->h.arch);
+    free(used);
+}
+
 int model_open(struct model **out, const struct gguf *g, struct err *e)
 {
     struct model *m = calloc(1, sizeof *m);
@@ -169,6 +209,8 @@ int model_open(struct model **out, const struct gguf *g, struct err *e)
         matrix(&f, &m->output, "output.weight", m->h.n_embd, m->h.n_vocab);
     for (f.layer = 0; f.layer < m->h.n_layers && !f.rc; f.layer++)
         find_layer(&f, &m->layers[f.layer]);
+    if (!f.rc)
+        refuse_strangers(&f);
     rc = f.rc;
     if (rc)
         goto fail;
@@ -195,22 +237,6 @@ const struct hparams *model_hparams(const struct model *m)
 const struct gguf *model_gguf(const struct model *m)
 {
     return m->g;
-}
-
-// The pieces of layer `layer`, or of the ends.
-static int pieces_of(const struct model *m, int layer, uint32_t out[LAYER_MAX_TENSORS])
-{
-    CHECK(layer >= 0 && layer <= m->h.n_layers);
-    if (layer < m->h.n_layers) {
-        memcpy(out, m->layers[layer].pieces, sizeof m->layers[layer].pieces);
-        return m->layers[layer].n_pieces;
-    }
-    int n = 0;
-    out[n++] = m->embed.piece;
-    out[n++] = m->norm.piece;
-    if (!m->h.tied_output)
-        out[n++] = m->output.piece;
-    return n;
 }
 
 int model_layer_digest(const struct model *m, int layer, struct digest *out, struct err *e)

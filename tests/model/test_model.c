@@ -19,7 +19,8 @@ struct edit {
     uint32_t number;
     float real;
     const char *text;
-    const char *tensor; // gets this type and shape, and zeros
+    const char *tensor; // gets this type and shape, and zeros; `added`: there was none
+    bool added;
     uint32_t type;
     uint64_t dims[2];
 };
@@ -71,6 +72,8 @@ static void write_tensors(struct gguf_writer *w, const struct gguf *g, const str
         else
             gguf_declare(w, t->name.text, t->type, t->n_dims, t->dims);
     }
+    if (d->added)
+        gguf_declare(w, d->tensor, d->type, 1, d->dims);
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         size_t size = t->size;
@@ -85,6 +88,9 @@ static void write_tensors(struct gguf_writer *w, const struct gguf *g, const str
         gguf_write(w, data, size);
         free(data);
     }
+    static const float zeros[256];
+    if (d->added)
+        gguf_write(w, zeros, d->dims[0] * sizeof *zeros);
 }
 
 static void copy_edited(const char *from, const char *to, const struct edit *d)
@@ -214,6 +220,10 @@ static void wrong_tensors_are_refused_by_name(void **state)
         {{.tensor = "output.weight", .dims = {64, 319}}, "output.weight has the shape"},
         {{.tensor = "token_embd.weight", .dims = {64, 321}}, "token_embd.weight 321 rows"},
         {{.tensor = "rope_freqs.weight", .dims = {9}}, "rope_freqs.weight has the shape"},
+        {{.tensor = "blk.1.ffn_up.bias", .added = true, .dims = {96}},
+         "the tensor blk.1.ffn_up.bias belongs to no llama model that Rondo knows"},
+        {{.tensor = "blk.4.attn_norm.weight", .added = true, .dims = {64}},
+         "blk.4.attn_norm.weight"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_edited(&cases[i].edit, cases[i].says, NULL);
