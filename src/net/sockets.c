@@ -152,7 +152,7 @@ int net_listen(const char *host, uint16_t port, uint16_t *bound, struct err *e)
     }
     if (fd < 0 && errno == EADDRINUSE)
         return err_set(e, ERR_FAILED,
-                       "port %u is taken by another program; give another one with --port", port);
+                       "port %u is taken by another program; give another one with --listen", port);
     if (fd < 0)
         return err_errno(e, ERR_FAILED, "cannot listen on %s port %u",
                          host ? host : "all interfaces", port);
