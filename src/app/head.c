@@ -168,19 +168,22 @@ static void show_status(struct head *h, const struct node_status *s)
         h->n_notes = s->n_notes - NODE_NOTES;
     for (; h->n_notes < s->n_notes; h->n_notes++)
         fprintf(stderr, "%s\n", s->notes[h->n_notes % NODE_NOTES]);
-    switch (s->phase) {
-    case DEPLOY_LOADING:
-        snprintf(line, sizeof line, "workers load their layers: %d of %d are ready",
-                 count(s, MEMBER_READY), s->n_wanted);
-        break;
-    case DEPLOY_LINKING:
-        snprintf(line, sizeof line, "the ring closes: %d of %d links", count(s, MEMBER_LINKED),
-                 s->n_wanted);
-        break;
-    default:
-        snprintf(line, sizeof line, "waiting for workers: %d of %d", count(s, MEMBER_PAIRED),
-                 h->table.n_nodes - 1);
+    const char *what = "waiting for workers";
+    enum member_state wanted = MEMBER_PAIRED;
+    if (s->phase == DEPLOY_LOADING) {
+        what = "workers that have loaded their layers";
+        wanted = MEMBER_READY;
+    } else if (s->phase == DEPLOY_LINKING) {
+        what = "workers that have found each other";
+        wanted = MEMBER_LINKED;
     }
+    size_t n = (size_t)snprintf(line, sizeof line, "%s: %d of %d", what, count(s, wanted),
+                                h->table.n_nodes - 1);
+    for (int i = 0; i < s->n_members && n < sizeof line; i++)
+        n += (size_t)snprintf(line + n, sizeof line - n, "%s%s %s", i ? ", " : " (",
+                              s->members[i].name, membership_name(s->members[i].state));
+    if (s->n_members && n + 1 < sizeof line)
+        snprintf(line + n, sizeof line - n, ")");
     show_line(h, line);
 }
 

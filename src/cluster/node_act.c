@@ -1,0 +1,237 @@
+// What a head does when deploy.c has decided: frames to workers, edges, the pipeline.
+#include "base/clock.h"
+#include "base/log.h"
+#include "cluster/node_state.h"
+#include "cluster/remote.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void publish(struct node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    struct node_status *s = &n->status;
+    int order[MEMBERSHIP_MAX];
+    s->phase = n->deploy.phase;
+    s->n_wanted = n->deploy.n_workers;
+    s->n_members = 0;
+    for (int state = MEMBER_PAIRED; state < MEMBER_STATE_COUNT; state++) {
+        int count =
+            membership_list(&n->deploy.members, (enum member_state)state, order, MEMBERSHIP_MAX);
+        for (int i = 0; i < count; i++) {
+            struct node_member *m = &s->members[s->n_members++];
+            memcpy(m->name, n->peers[order[i]].name, sizeof m->name);
+            m->state = (enum member_state)state;
+        }
+    }
+    n->version++;
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+}
+
+void node_note(struct node *n, const char *text)
+{
+    pthread_mutex_lock(&n->lock);
+    struct node_status *s = &n->status;
+    snprintf(s->notes[s->n_notes++ % NODE_NOTES], sizeof s->notes[0], "%s", text);
+    pthread_mutex_unlock(&n->lock);
+}
+
+// Gives up the pointer under the lock: nobody can be admitted to these edges any more.
+static void close_edges(struct node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    struct edges *s = n->edges;
+    n->edges = NULL;
+    pthread_mutex_unlock(&n->lock);
+    edges_close(s);
+}
+
+static struct edges_node edge_of(const struct peer *p, int index)
+{
+    struct edges_node x = {.index = index, .fingerprint = p->fingerprint};
+    memcpy(x.name, p->name, sizeof x.name);
+    return x;
+}
+
+static void tell_self(struct node *n, enum mail_kind kind, const struct err *why)
+{
+    struct mail letter = {.kind = kind, .epoch = n->deploy.members.epoch, .why = *why};
+    mailbox_put(n->mail, &letter);
+}
+
+static void make(struct node *n)
+{
+    int last = n->deploy.n_workers - 1;
+    const struct peer *first_peer = &n->peers[n->deploy.ring[0]];
+    struct edges_options o = {
+        .identity = n->identity,
+        .epoch = n->deploy.members.epoch,
+        .index = last + 1,
+        .previous = edge_of(&n->peers[n->deploy.ring[last]], last),
+        .next = edge_of(first_peer, 0),
+        .next_target = {.fingerprint = first_peer->fingerprint,
+                        .port = first_peer->port,
+                        .n_addresses = 1,
+                        .addresses = {first_peer->address}},
+        .pool = remote_pool(n->pipeline),
+        .queue = remote_queue(n->pipeline),
+        .mail = n->mail,
+    };
+    struct err e = {0};
+    struct edges *s;
+    if (edges_open(&s, &o, &e)) {
+        tell_self(n, MAIL_EDGE_LOST, &e);
+        return;
+    }
+    pthread_mutex_lock(&n->lock);
+    n->edges = s;
+    for (int i = 0; i <= last; i++)
+        memcpy(n->ring_names[i], n->peers[n->deploy.ring[i]].name, WIRE_NAME);
+    memcpy(n->ring_names[last + 1], n->name, WIRE_NAME);
+    pthread_mutex_unlock(&n->lock);
+}
+
+// The addresses of a node on this machine mean nothing to nodes elsewhere, who get this machine's.
+static void add_addresses(const struct node *n, struct wire_peer *out,
+                          const struct net_address *known, bool receiver_is_here)
+{
+    struct net_address own[WIRE_MAX_ADDRESSES];
+    bool here = !known || net_address_loopback(known);
+    if (known)
+        out->addresses[out->n_addresses++] = *known;
+    int count =
+        here && !receiver_is_here ? net_own_addresses(n->o.host, own, WIRE_MAX_ADDRESSES) : 0;
+    for (int i = 0; i < count && out->n_addresses < WIRE_MAX_ADDRESSES; i++)
+        out->addresses[out->n_addresses++] = own[i];
+}
+
+static void write_roster(struct node *n, struct frame *f, const struct peer *receiver)
+{
+    struct wire_peer peers[WIRE_MAX_NODES] = {0};
+    struct wire_roster m = {.n_nodes = (uint32_t)n->deploy.n_workers + 1};
+    bool here = net_address_loopback(&receiver->address);
+    for (int i = 0; i < n->deploy.n_workers; i++) {
+        const struct peer *p = &n->peers[n->deploy.ring[i]];
+        memcpy(peers[i].fingerprint, p->fingerprint.bytes, sizeof peers[i].fingerprint);
+        memcpy(peers[i].name, p->name, sizeof peers[i].name);
+        peers[i].port = p->port;
+        add_addresses(n, &peers[i], &p->address, here);
+    }
+    struct wire_peer *head = &peers[n->deploy.n_workers];
+    memcpy(head->fingerprint, n->fingerprint.bytes, sizeof head->fingerprint);
+    memcpy(head->name, n->name, sizeof head->name);
+    head->port = door_port(n->door);
+    add_addresses(n, head, NULL, false);
+    frame_write_roster(f, n->deploy.members.epoch, &m, peers);
+}
+
+// A frame to fill; the pool has room for all that a head says at once. NULL: a worker that does not
+// read fills it up, and its silence will be noticed.
+static struct frame *take_frame(struct node *n)
+{
+    struct frame *f = frame_take(n->control);
+    if (!f)
+        log_error("no free frame for a worker");
+    return f;
+}
+
+static void offer(struct node *n, int member, int node)
+{
+    struct peer *p = &n->peers[member];
+    uint32_t epoch = n->deploy.members.epoch;
+    struct frame *f = take_frame(n);
+    if (f) {
+        offer_write(n->offer, f, epoch, &n->ring.table, node);
+        link_send(p->link, f);
+    }
+    if ((f = take_frame(n))) {
+        offer_write_plan(f, epoch, &n->ring.table, node, n->ring.activation);
+        link_send(p->link, f);
+    }
+    if ((f = take_frame(n))) {
+        write_roster(n, f, p);
+        link_send(p->link, f);
+    }
+}
+
+static void go(struct node *n, int member)
+{
+    struct frame *f = take_frame(n);
+    if (!f)
+        return;
+    frame_write_empty(f, WIRE_GO, n->deploy.members.epoch);
+    link_send(n->peers[member].link, f);
+}
+
+static void end(struct node *n, int member)
+{
+    struct frame *f = take_frame(n);
+    if (!f)
+        return;
+    frame_write_sentence(f, WIRE_END, n->deploy.members.epoch, 0,
+                         n->why.code ? n->why.code : ERR_FAILED,
+                         n->why.code ? n->why.text : "the head has finished");
+    link_send(n->peers[member].link, f);
+}
+
+static void dial(struct node *n)
+{
+    struct err e = {0};
+    if (n->edges && edges_dial(n->edges, &e))
+        tell_self(n, MAIL_EDGE_LOST, &e);
+}
+
+static void start(struct node *n)
+{
+    remote_connect(n->pipeline, n->edges, n->deploy.members.epoch);
+    n->connected = true;
+}
+
+static void finish_ring(struct node *n)
+{
+    if (n->connected) {
+        struct err why = n->why;
+        err_set(&why, ERR_UNREACHABLE, "the ring was ended");
+        remote_fail(n->pipeline, &why);
+        pthread_mutex_lock(&n->lock);
+        n->status.ended = why;
+        pthread_mutex_unlock(&n->lock);
+    }
+    n->connected = false;
+    close_edges(n);
+}
+
+void node_step(struct node *n, const struct deploy_event *event)
+{
+    struct deploy_actions a;
+    deploy_step(&n->deploy, event, clock_ns(), &a);
+    for (int i = 0; i < a.n; i++) {
+        int member = a.list[i].member;
+        switch (a.list[i].kind) {
+        case DEPLOY_DO_MAKE:
+            make(n);
+            break;
+        case DEPLOY_DO_OFFER:
+            offer(n, member, a.list[i].node);
+            break;
+        case DEPLOY_DO_GO:
+            go(n, member);
+            break;
+        case DEPLOY_DO_DIAL:
+            dial(n);
+            break;
+        case DEPLOY_DO_START:
+            start(n);
+            break;
+        case DEPLOY_DO_CLOSE:
+            finish_ring(n);
+            break;
+        case DEPLOY_DO_END:
+            end(n, member);
+            break;
+        }
+    }
+    if (a.n || event->kind != DEPLOY_TICK)
+        publish(n);
+}
