@@ -6,7 +6,7 @@
 // most one page.
 //
 // All numbers lie in one block of int32, so that a shadow of the whole state is one memcpy:
-// kv_admit plays a batch that has operations on the shadow and looks whether it worked.
+// kv_admit plays the batch on the shadow and looks whether it worked.
 #include "model/kv.h"
 
 #include "backend/backend.h"
