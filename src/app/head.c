@@ -159,15 +159,19 @@ static int count(const struct node_status *s, enum member_state state)
     return n;
 }
 
-static void show_status(struct head *h, const struct node_status *s)
+static void show_notes(struct head *h, const struct node_status *s)
 {
-    char line[sizeof h->line];
     if (s->n_notes > h->n_notes)
         clear_line(h);
     if (s->n_notes - h->n_notes > NODE_NOTES)
         h->n_notes = s->n_notes - NODE_NOTES;
     for (; h->n_notes < s->n_notes; h->n_notes++)
         fprintf(stderr, "%s\n", s->notes[h->n_notes % NODE_NOTES]);
+}
+
+static void show_status(struct head *h, const struct node_status *s)
+{
+    char line[sizeof h->line];
     const char *what = "waiting for workers";
     enum member_state wanted = MEMBER_PAIRED;
     if (s->phase == DEPLOY_LOADING) {
@@ -229,6 +233,7 @@ int head_gather(struct head *h, struct err *e)
     fprintf(stderr, "on each of the other machines: rondo join %s\n", node_token(h->node));
     while (s.phase != DEPLOY_RUNNING) {
         node_wait(h->node, WAIT_MS, &s);
+        show_notes(h, &s);
         if (s.ended.code)
             return err_set(e, s.ended.code, "%s", s.ended.text);
         if (interrupt_seen()) {

@@ -162,6 +162,7 @@ static int load(struct duty *d, struct err *e)
     for (uint32_t i = 0; i < d->offer.n_digests; i++)
         d->ready.weight_bytes += model_layer_bytes(d->o.model->model, (int)d->layers[i].layer);
     d->ready.load_ns = (uint64_t)(clock_ns() - start);
+    frame_name(d->ready.isa, sizeof d->ready.isa, d->kernels->isa);
     d->edges_options.pool = d->pool;
     d->edges_options.queue = d->queue;
     return edges_open(&d->edges, &d->edges_options, e);

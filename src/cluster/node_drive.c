@@ -4,6 +4,7 @@
 #include "cluster/node_state.h"
 #include "cluster/remote.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void lose(struct node *n, int member)
@@ -69,6 +70,19 @@ static int take_timing(struct node *n, int member, const struct frame *f,
     return 0;
 }
 
+// Sums are defined per instruction set, so mixing them can change the last bits of an answer.
+static void compare_isa(struct node *n, int member, const struct wire_ready *ready)
+{
+    char text[256];
+    if (!strcmp(ready->isa, remote_isa(n->pipeline)))
+        return;
+    snprintf(text, sizeof text,
+             "worker %s computes with %s, this head with %s: the answer may differ from one node's "
+             "in its last bits",
+             n->peers[member].name, ready->isa, remote_isa(n->pipeline));
+    node_note(n, text);
+}
+
 static int take_frame_of(struct node *n, int member, const struct frame *f, struct err *e)
 {
     struct wire_header h;
@@ -81,6 +95,8 @@ static int take_frame_of(struct node *n, int member, const struct frame *f, stru
     case WIRE_READY:
         event.kind = DEPLOY_READY;
         rc = frame_read_ready(&ready, f->bytes, f->size, e);
+        if (!rc)
+            compare_isa(n, member, &ready);
         break;
     case WIRE_LINKED:
         event.kind = DEPLOY_LINKED;

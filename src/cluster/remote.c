@@ -372,6 +372,11 @@ struct timings *remote_timings(struct pipeline *p)
     return of(p)->timings;
 }
 
+const char *remote_isa(const struct pipeline *p)
+{
+    return ((const struct remote *)p)->kernels->isa;
+}
+
 void remote_connect(struct pipeline *p, struct edges *edges, uint32_t epoch)
 {
     struct remote *r = of(p);

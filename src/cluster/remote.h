@@ -40,3 +40,4 @@ void remote_connect(struct pipeline *p, struct edges *edges, uint32_t epoch);
 void remote_fail(struct pipeline *p, const struct err *why);
 
 struct timings *remote_timings(struct pipeline *p);
+const char *remote_isa(const struct pipeline *p); // of the head's own kernels

@@ -482,7 +482,7 @@ static void finish(struct worker *w)
     drop(w);
     door_close(w->door);
     if (w->head) {
-        err_set(&why, ERR_UNREACHABLE, "worker %s was stopped", w->name);
+        err_set(&why, ERR_UNREACHABLE, "it was stopped");
         link_close(w->head, &why);
         link_free(w->head);
     }

@@ -286,6 +286,8 @@ int frame_read_ready(struct wire_ready *out, const void *data, size_t size, stru
         return rc;
     if (h.size != sizeof m)
         return malformed(e, WIRE_READY, "its size");
+    if (!name_valid(m.isa, sizeof m.isa))
+        return malformed(e, WIRE_READY, "its instruction set");
     *out = m;
     return 0;
 }

@@ -160,8 +160,9 @@ _Static_assert(sizeof(struct wire_peer) == 232, "wire");
 struct wire_ready {
     uint64_t weight_bytes; // of the windows, as loaded
     uint64_t load_ns;
+    char isa[WIRE_BUILD]; // that it computes with; another one than the head's may change bits
 };
-_Static_assert(sizeof(struct wire_ready) == 16, "wire");
+_Static_assert(sizeof(struct wire_ready) == 32, "wire");
 
 // ---- While it runs.
 

@@ -288,6 +288,25 @@ static void only_the_layers_of_its_windows_are_compared(void **state)
     check_unfit(path, "the weights of layer 1 differ", "the weights of layer 1 differ");
 }
 
+static void another_instruction_set_is_announced(void **state)
+{
+    (void)state;
+    static struct ring r;
+    struct err e = {0};
+    struct window_table t = ring_split(LAYERS, 2, 1, NULL);
+    if (isa_detect() == ISA_SCALAR)
+        test_skip("this machine has no other instruction set than scalar");
+    r = (struct ring){
+        .file = ring_file_open(model_path), .head = ring_head_open("head", 0), .n_workers = 1};
+    struct node_ring o = {.model = r.file.model, .table = t, .engine = ring_engine(1)};
+    o.engine.isa = ISA_SCALAR;
+    assert_ok(node_begin(r.head, &o, &e), &e);
+    ring_worker_start(&r.workers[0], "worker0", node_token(r.head), model_path, 1);
+    ring_await_running(r.head);
+    ring_await_note(r.head, "this head with scalar: the answer may differ");
+    ring_close(&r);
+}
+
 // ---- Losses.
 
 static int32_t ids[TOKENS];
@@ -447,6 +466,7 @@ int main(void)
         cmocka_unit_test(another_model_is_refused_on_both_sides),
         cmocka_unit_test(a_worker_without_its_layers_is_refused_on_both_sides),
         cmocka_unit_test(only_the_layers_of_its_windows_are_compared),
+        cmocka_unit_test(another_instruction_set_is_announced),
         cmocka_unit_test(a_lost_worker_ends_the_answer_and_the_rest_take_the_next_head),
         cmocka_unit_test(a_worker_that_hangs_ends_the_answer),
     };

@@ -182,7 +182,7 @@ static void write_roster(void)
 
 static void write_ready(void)
 {
-    frame_write_ready(&out, 3, &(struct wire_ready){1 << 20, 55});
+    frame_write_ready(&out, 3, &(struct wire_ready){1 << 20, 55, "avx2"});
 }
 
 static void write_heartbeat(void)
