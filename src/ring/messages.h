@@ -49,7 +49,7 @@ enum wire_type {
     WIRE_LINKED,    // worker: my edge to the next node is open
     WIRE_HEARTBEAT, // both, also on pass links
     WIRE_TIMING,    // worker: what passes cost it
-    WIRE_FAILED,    // worker: pass `header.pass` went wrong, a sentence
+    WIRE_FAILED,    // worker: a pass or an edge of mine went wrong, a sentence
     WIRE_END,       // head: this ring is over, wait for the next head; a sentence
     WIRE_LEAVE,     // both: I go, a sentence
     WIRE_PASS,      // pass links only
@@ -63,7 +63,7 @@ struct wire_header {
     uint8_t flags; // none yet: zero
     uint32_t size; // of the body, bytes
     uint32_t epoch;
-    uint64_t pass;  // PASS, FAILED; else zero
+    uint64_t pass;  // PASS; else zero
     uint16_t round; // PASS; else zero
     uint16_t node;  // sender's index in the plan, where there is one; else zero
     uint32_t zero;
