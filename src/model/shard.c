@@ -176,8 +176,27 @@ static int new_list(struct shard *s, struct err *e)
     return list_new(&s->list, s->backend, &limits, &source, e);
 }
 
-// Angles per position: theta^(-2i / n_rot), scaled, divided by the model's factors. Rounded to
-// float once, as the frequencies were when models were trained.
+// The n-th root of x > 0 by halving: products and comparisons only, so that machines with different
+// mathematical libraries rotate by the same bits.
+static double nth_root(double x, int n)
+{
+    double lo = 0, hi = x > 1 ? x : 1;
+    for (;;) {
+        double middle = lo + (hi - lo) / 2, power = 1;
+        if (middle <= lo || middle >= hi)
+            return lo;
+        for (int i = 0; i < n && power <= x + 1; i++)
+            power *= middle;
+        if (power < x)
+            lo = middle;
+        else
+            hi = middle;
+    }
+}
+
+// Angles per position: theta^(-2i / n_rot) (RoFormer, arXiv 2104.09864, section 3.2.2), scaled,
+// divided by the model's factors. Rounded to float once, as the frequencies were when models were
+// trained.
 static int new_freqs(struct shard *s, struct err *e)
 {
     const struct hparams *h = &s->model->h;
@@ -190,12 +209,12 @@ static int new_freqs(struct shard *s, struct err *e)
     const uint8_t *factors = w->n_in ? source.acquire(source.ctx, w->piece, e) : NULL;
     if (w->n_in && !factors)
         return ERR_FAILED;
-    for (int i = 0; i < n && !rc; i++) {
+    double step = nth_root(h->rope_theta, n), turns = h->rope_scale;
+    for (int i = 0; i < n && !rc; i++, turns /= step) {
         float factor = 1;
         if (factors)
             memcpy(&factor, factors + (size_t)i * sizeof factor, sizeof factor);
-        double freq = pow((double)h->rope_theta, -2.0 * i / h->n_rot) * (double)h->rope_scale;
-        s->freqs[i] = (float)(freq / (double)factor);
+        s->freqs[i] = (float)(turns / (double)factor);
         if (!(factor > 0) || !isfinite(s->freqs[i]))
             rc = err_set(e, ERR_FAILED,
                          "%s: element %d of rope_freqs.weight is %g, which divides no frequency; "
