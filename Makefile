@@ -95,7 +95,7 @@ install: all ## install under PREFIX (default /usr/local), DESTDIR honoured
 	install -d $(DESTDIR)$(PREFIX)/share/rondo/models
 	install -m 644 models/*.gguf $(DESTDIR)$(PREFIX)/share/rondo/models/
 
-FORMATTED = $(shell git ls-files '*.c' '*.h')
+FORMATTED = $(shell find src tests tools -name '*.[ch]' | LC_ALL=C sort)
 format: ## reformat all C sources in place
 	clang-format -i $(FORMATTED)
 format-check: ## fail when a source is not formatted
