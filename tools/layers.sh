@@ -2,6 +2,7 @@
 # Checks every #include "room/..." under src/ against docs/layers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+mapfile -t sources < <(find src -name '*.[ch]')
 awk '
 FNR == NR {
     if ($0 ~ /^[a-z]+:/) {
@@ -19,7 +20,7 @@ match($0, /^#include "[a-z]+\//) {
     }
 }
 END { exit bad }
-' docs/layers $(find src -name '*.[ch]')
+' docs/layers "${sources[@]}"
 twice=$(find src -name '*.[ch]' -printf '%f\n' | sort | uniq -d)
 if [ -n "$twice" ]; then
     echo "base names that occur twice: $twice" >&2
