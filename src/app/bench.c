@@ -1,9 +1,9 @@
 // rondo bench: how fast a model runs here, beside how fast this machine reads memory.
 //
 // Decoding one token reads all weights once, so that tokens/s times bytes of weights is the
-// bandwidth that decoding reaches; the share of what memory gives in the same minute says how much
-// is left. A model that fits into the caches can have more than all of it. Prefill reads the
-// weights once for each --batch tokens.
+// bandwidth that decoding reaches; the share of what memory gives just before and just after each
+// run says how much is left. A model that fits into the caches can have more than all of it.
+// Prefill reads the weights once for each --batch tokens.
 #include "app/interrupt.h"
 #include "app/loaded.h"
 #include "app/output.h"
@@ -32,7 +32,17 @@ struct timing {
     char test[32]; // "pp512", "tg128"
     int n_tokens, n_samples;
     double rate[MAX_REPEATS]; // tokens/s
+    double dram[MAX_REPEATS]; // GB/s that memory gave around the sample
     double mean, deviation, gbps, share;
+};
+
+struct bench {
+    struct loaded loaded;
+    struct contents contents;
+    struct dram *dram;
+    int n_prompt, n_tokens, repeats, batch;
+    struct timing timings[2];
+    int n_timings;
 };
 
 static void look_into(struct contents *c, const struct loaded *l)
@@ -56,17 +66,19 @@ static void look_into(struct contents *c, const struct loaded *l)
     snprintf(c->name, sizeof c->name, "%s %s", h->arch, wtype_info(most)->name);
 }
 
-static void sum_up(struct timing *t, double bytes_per_token, double dram_gbps)
+static void sum_up(struct timing *t, double bytes_per_token)
 {
-    double sum = 0, squares = 0;
-    for (int i = 0; i < t->n_samples; i++)
+    double sum = 0, squares = 0, shares = 0;
+    for (int i = 0; i < t->n_samples; i++) {
         sum += t->rate[i];
+        shares += t->rate[i] * bytes_per_token / 1e9 / t->dram[i];
+    }
     t->mean = sum / t->n_samples;
     for (int i = 0; i < t->n_samples; i++)
         squares += (t->rate[i] - t->mean) * (t->rate[i] - t->mean);
     t->deviation = t->n_samples > 1 ? sqrt(squares / (t->n_samples - 1)) : 0;
     t->gbps = t->mean * bytes_per_token / 1e9;
-    t->share = t->gbps / dram_gbps;
+    t->share = shares / t->n_samples;
 }
 
 static bool go_on(void *arg, size_t done, size_t total)
@@ -93,9 +105,11 @@ static int64_t time_run(struct session *s, const int32_t *ids, int n, bool promp
     return rc ? rc : took > 0 ? took : 1;
 }
 
-static int time_test(struct timing *t, struct session *s, const int32_t *ids, bool prompt, int n,
-                     int repeats, struct progress *progress, struct err *e)
+static int time_test(struct bench *b, struct timing *t, struct session *s, const int32_t *ids,
+                     bool prompt, struct progress *progress, struct err *e)
 {
+    int n = prompt ? b->n_prompt : b->n_tokens, repeats = b->repeats;
+    double before = 0;
     snprintf(t->test, sizeof t->test, "%s%d", prompt ? "pp" : "tg", n);
     t->n_tokens = n;
     for (int i = -1; i < repeats; i++) { // once to warm up
@@ -103,20 +117,15 @@ static int time_test(struct timing *t, struct session *s, const int32_t *ids, bo
         int64_t took = time_run(s, ids, i < 0 && !prompt ? 1 : n, prompt, e);
         if (took < 0)
             return (int)took;
-        if (i >= 0)
+        double after = dram_read_gbps(b->dram);
+        if (i >= 0) {
+            t->dram[t->n_samples] = (before + after) / 2;
             t->rate[t->n_samples++] = n * 1e9 / (double)took;
+        }
+        before = after;
     }
     return 0;
 }
-
-struct bench {
-    struct loaded loaded;
-    struct contents contents;
-    struct dram_figures dram;
-    int n_prompt, n_tokens, repeats, batch;
-    struct timing timings[2];
-    int n_timings;
-};
 
 static int time_model(struct bench *b, struct err *e)
 {
@@ -137,21 +146,42 @@ static int time_model(struct bench *b, struct err *e)
         struct timing *t = &b->timings[b->n_timings++];
         double passes = ceil((double)b->n_prompt / b->batch);
         progress_start(&progress, "measuring prompts", "runs");
-        rc = time_test(t, s, ids, true, b->n_prompt, b->repeats, &progress, e);
+        rc = time_test(b, t, s, ids, true, &progress, e);
         progress_end(&progress);
         if (!rc)
-            sum_up(t, pass_bytes * passes / b->n_prompt, b->dram.read_gbps);
+            sum_up(t, pass_bytes * passes / b->n_prompt);
     }
     if (b->n_tokens && !rc) {
         struct timing *t = &b->timings[b->n_timings++];
         progress_start(&progress, "measuring generation", "runs");
-        rc = time_test(t, s, ids, false, b->n_tokens, b->repeats, &progress, e);
+        rc = time_test(b, t, s, ids, false, &progress, e);
         progress_end(&progress);
         if (!rc)
-            sum_up(t, pass_bytes, b->dram.read_gbps);
+            sum_up(t, pass_bytes);
     }
     session_free(s);
     return rc;
+}
+
+struct range_gbps {
+    double least, mean, most;
+    int n;
+};
+
+// What memory gave around all samples.
+static struct range_gbps dram_range(const struct bench *b)
+{
+    struct range_gbps r = {.least = INFINITY};
+    for (int i = 0; i < b->n_timings; i++)
+        for (int j = 0; j < b->timings[i].n_samples; j++) {
+            double gbps = b->timings[i].dram[j];
+            r.least = fmin(r.least, gbps);
+            r.most = fmax(r.most, gbps);
+            r.mean += gbps;
+            r.n++;
+        }
+    r.mean /= r.n;
+    return r;
 }
 
 static void print_table(const struct bench *b)
@@ -166,11 +196,12 @@ static void print_table(const struct bench *b)
                  (int)strcspn(b->loaded.pipeline->info.description, ","),
                  b->loaded.pipeline->info.description);
         printf("| %s | %.2f MiB | %.2f M | %s | %d | %s | %.2f ± %.2f | %.2f | %.0f %% |\n",
-               c->name, c->bytes / 1048576, c->params / 1e6, backend, b->dram.n_threads, t->test,
-               t->mean, t->deviation, t->gbps, 100 * t->share);
+               c->name, c->bytes / 1048576, c->params / 1e6, backend, dram_threads(b->dram),
+               t->test, t->mean, t->deviation, t->gbps, 100 * t->share);
     }
-    printf("\nDRAM: %.1f GB/s read by %d threads, over %zu MiB\n", b->dram.read_gbps,
-           b->dram.n_threads, b->dram.buffer_bytes >> 20);
+    struct range_gbps r = dram_range(b);
+    printf("\nDRAM: %.1f GB/s (%.1f to %.1f) read by %d threads around the runs, over %zu MiB\n",
+           r.mean, r.least, r.most, dram_threads(b->dram), dram_bytes(b->dram) >> 20);
 }
 
 static json_t *json_timing(const struct timing *t)
@@ -186,17 +217,18 @@ static json_t *json_timing(const struct timing *t)
 static int print_json(const struct bench *b, struct err *e)
 {
     json_t *tests = json_array();
+    struct range_gbps r = dram_range(b);
     char path[256];
     err_quote(path, sizeof path, b->loaded.path, (int)strlen(b->loaded.path));
     for (int i = 0; i < b->n_timings; i++)
         json_array_append_new(tests, json_timing(&b->timings[i]));
     return output_json(
-        json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:i, s:i, s:{s:f, s:I, s:i}, s:o}", "version",
-                  RONDO_VERSION, "model", path, "type", b->contents.name, "bytes",
+        json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:i, s:i, s:{s:f, s:f, s:f, s:I, s:i}, s:o}",
+                  "version", RONDO_VERSION, "model", path, "type", b->contents.name, "bytes",
                   b->contents.bytes, "params", b->contents.params, "backend",
-                  b->loaded.pipeline->info.description, "threads", b->dram.n_threads, "batch",
-                  b->batch, "dram", "read_gbps", b->dram.read_gbps, "buffer_bytes",
-                  (json_int_t)b->dram.buffer_bytes, "passes", b->dram.n_passes, "tests", tests),
+                  b->loaded.pipeline->info.description, "threads", dram_threads(b->dram), "batch",
+                  b->batch, "dram", "read_gbps", r.mean, "least_gbps", r.least, "most_gbps", r.most,
+                  "buffer_bytes", (json_int_t)dram_bytes(b->dram), "readings", r.n, "tests", tests),
         e);
 }
 
@@ -217,13 +249,14 @@ static int bench_model(const struct options *o, struct err *e)
         return rc;
     interrupt_catch();
     look_into(&b.contents, &b.loaded);
-    rc = dram_measure(&b.dram, (int)options_int(o, OPT_THREADS), 0, e);
+    rc = dram_open(&b.dram, (int)options_int(o, OPT_THREADS), 0, e);
     if (!rc)
         rc = time_model(&b, e);
     if (!rc && options_flag(o, OPT_JSON))
         rc = print_json(&b, e);
     else if (!rc)
         print_table(&b);
+    dram_close(b.dram);
     loaded_close(&b.loaded);
     return rc;
 }
@@ -269,7 +302,7 @@ const struct verb verb_bench = {
     .usage = "[MODEL]",
     .text = "pp512 is a prompt of 512 tokens, tg128 the generation of 128. GB/s is weights read: "
             "once for each token generated, once for each --batch tokens of a prompt; its share is "
-            "of the bandwidth of memory, measured in the same run with as many threads. A model "
+            "of the bandwidth of memory, measured around each run with as many threads. A model "
             "that fits into the caches of the processor can have more than all of it.",
     .options = (const struct verb_option[]){{OPT_PROMPT_TOKENS, "512"},
                                             {OPT_TOKENS, "128"},
