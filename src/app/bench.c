@@ -223,12 +223,13 @@ static int print_json(const struct bench *b, struct err *e)
     for (int i = 0; i < b->n_timings; i++)
         json_array_append_new(tests, json_timing(&b->timings[i]));
     return output_json(
-        json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:i, s:i, s:{s:f, s:f, s:f, s:I, s:i}, s:o}",
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:i, s:i, s:{s:f, s:f, s:f, s:I, s:i}, s:o}",
                   "version", RONDO_VERSION, "model", path, "type", b->contents.name, "bytes",
-                  b->contents.bytes, "params", b->contents.params, "backend",
-                  b->loaded.pipeline->info.description, "threads", dram_threads(b->dram), "batch",
-                  b->batch, "dram", "read_gbps", r.mean, "least_gbps", r.least, "most_gbps", r.most,
-                  "buffer_bytes", (json_int_t)dram_bytes(b->dram), "readings", r.n, "tests", tests),
+                  (json_int_t)b->contents.bytes, "params", (json_int_t)b->contents.params,
+                  "backend", b->loaded.pipeline->info.description, "threads", dram_threads(b->dram),
+                  "batch", b->batch, "dram", "read_gbps", r.mean, "least_gbps", r.least,
+                  "most_gbps", r.most, "buffer_bytes", (json_int_t)dram_bytes(b->dram), "readings",
+                  r.n, "tests", tests),
         e);
 }
 
@@ -258,7 +259,7 @@ static int bench_model(const struct options *o, struct err *e)
         print_table(&b);
     dram_close(b.dram);
     loaded_close(&b.loaded);
-    return rc;
+    return rc && interrupt_seen() ? INTERRUPT_EXIT_CODE : rc;
 }
 
 static json_t *json_hop(const struct hop_figures *h)

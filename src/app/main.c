@@ -45,7 +45,7 @@ static int unknown_verb(const char *name, struct err *e)
 
 static int help(int argc, char **argv, struct err *e)
 {
-    if (argc < 1) {
+    if (argc < 1 || !strcmp(argv[0], "help")) {
         help_program(stdout);
         return 0;
     }

@@ -65,8 +65,10 @@ static int run(const struct options *o, struct err *e)
     char *text = NULL;
     size_t length;
     int ctx = (int)options_int(o, OPT_CTX);
-    if (ctx == 1)
-        return err_set(e, ERR_USAGE, "--ctx 1 leaves no token to predict; use 2 or more");
+    int least = options_enum(o, OPT_SCORING) == SCORING_HALF ? 3 : 2;
+    if (ctx && ctx < least)
+        return err_set(e, ERR_USAGE, "--ctx %d leaves no token to predict; use %d or more", ctx,
+                       least);
     int rc = prompt_read_file(options_arg(o, 1), TEXT_MAX_BYTES, &text, &length, e);
     if (!rc)
         rc = loaded_open(&l, options_arg(o, 0), o, &wants, e);

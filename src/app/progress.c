@@ -5,6 +5,8 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,8 +47,9 @@ static void *progress_main(void *arg)
 void progress_start(struct progress *p, const char *what, const char *unit)
 {
     *p = (struct progress){.what = what, .unit = unit};
-    if (!isatty(STDERR_FILENO))
-        return;
+    const char *terminal = getenv("TERM");
+    if (!isatty(STDERR_FILENO) || !terminal || !strcmp(terminal, "dumb"))
+        return; // nobody looks, or the line cannot be redrawn
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

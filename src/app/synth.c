@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "hub/synthesis.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -38,6 +39,8 @@ static int read_spec(const struct options *o, struct synthesis *s, struct err *e
     take(o, OPT_EMBD, &s->n_embd);
     take(o, OPT_HEADS, &s->n_heads);
     take(o, OPT_KV_HEADS, &s->n_kv_heads);
+    while (!options_given(o, OPT_KV_HEADS) && s->n_heads % s->n_kv_heads)
+        s->n_kv_heads--; // as the shape has, or the nearest that the heads can share
     take(o, OPT_FFN, &s->n_ff);
     take(o, OPT_VOCAB, &s->n_vocab);
     take(o, OPT_MODEL_CTX, &s->context_length);
@@ -57,8 +60,10 @@ static int check_place(const char *path, uint64_t bytes, struct err *e)
         return err_set(e, ERR_NO_MEMORY, "no memory");
     if (access(path, F_OK) == 0) {
         rc = err_set(e, ERR_FAILED, "%s: is there already; remove it or give another name", path);
-    } else if (statvfs(dirname(copy), &fs) == 0 &&
-               (double)fs.f_bavail * (double)fs.f_frsize < (double)bytes) {
+    } else if (statvfs(dirname(copy), &fs)) {
+        int code = errno == EACCES ? ERR_DENIED : ERR_FAILED;
+        rc = err_errno(e, code, "%s: cannot be written", path);
+    } else if ((double)fs.f_bavail * (double)fs.f_frsize < (double)bytes) {
         amount_size(needed, bytes);
         amount_size(there, (uint64_t)fs.f_bavail * fs.f_frsize);
         rc = err_set(e, ERR_FAILED, "%s: needs %s, %s are free there; take a smaller shape or type",

@@ -109,15 +109,27 @@ size_t session_reused(const struct session *s)
     return s->n_reused;
 }
 
+// A larger context is advice only where the model was trained for it, with room for an answer.
+static int too_long(const struct session *s, size_t n, size_t room, struct err *e)
+{
+    int trained = s->pipeline->info.hparams->context_length;
+    if (n < (size_t)trained)
+        return err_set(e, ERR_NO_MEMORY,
+                       "the text has %zu tokens but the context holds %zu; shorten it or use a "
+                       "--ctx of more than %zu",
+                       n, room, n);
+    return err_set(e, ERR_NO_MEMORY,
+                   "the text has %zu tokens but the context holds %zu and the model was trained "
+                   "for %d; shorten it",
+                   n, room, trained);
+}
+
 int session_feed(struct session *s, const int32_t *ids, size_t n, struct err *e)
 {
     size_t common = 0, room = (size_t)s->pipeline->info.max_context;
     CHECK(n >= 1 && !s->n_flights);
     if (n > room)
-        return err_set(e, ERR_NO_MEMORY,
-                       "the text has %zu tokens but the context holds %zu; shorten it or use "
-                       "--ctx %zu",
-                       n, room, n);
+        return too_long(s, n, room, e);
     while (common < n && common < s->n_done && s->ids[common] == ids[common])
         common++;
     bool nothing_new = common == n && s->n_done == n && s->has_logits;

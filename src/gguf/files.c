@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FIRST_READ_BYTES = 64 << 10, SUFFIX_BYTES = sizeof "-00001-of-00003.gguf" - 1 };
 
@@ -24,12 +25,16 @@ static int no_memory(const char *path, struct err *e)
 
 static int open_part(struct gguf_part *p, struct err *e)
 {
-    // Without O_NONBLOCK a FIFO would hang here; with it, it is an empty file.
+    // Without O_NONBLOCK a FIFO would hang here.
     p->fd = disk_io->open(p->path, O_RDONLY | O_NONBLOCK, 0);
     if (p->fd < 0) {
         int code = errno == EACCES || errno == EPERM ? ERR_DENIED : ERR_FAILED;
         return err_errno(e, code, "%s: cannot be opened", p->path);
     }
+    struct stat s;
+    if (!fstat(p->fd, &s) && !S_ISREG(s.st_mode))
+        return err_set(e, ERR_FAILED, "%s: is %s, not a file; give the path of a .gguf file",
+                       p->path, S_ISDIR(s.st_mode) ? "a folder" : "a device or a pipe");
     int64_t size = disk_io->size(p->fd);
     if (size < 0)
         return err_errno(e, ERR_FAILED, "%s: its size cannot be read", p->path);

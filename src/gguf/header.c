@@ -40,9 +40,9 @@ static const uint8_t *walk_take(struct walk *w, uint64_t size, const char *what)
     if (size > walk_left(w)) {
         w->rc =
             err_set(w->e, ERR_FAILED,
-                    "%s: the file ends within %s, which begins at byte %llu and needs %llu "
-                    "bytes; it is cut short or damaged, get it again",
-                    w->part->path, what, (unsigned long long)walk_pos(w), (unsigned long long)size);
+                    "%s: the file ends within %s: %llu bytes are needed at byte %llu; it is cut "
+                    "short or damaged, get it again",
+                    w->part->path, what, (unsigned long long)size, (unsigned long long)walk_pos(w));
         return NULL;
     }
     if (size > w->part->max_header_bytes - walk_pos(w)) {

@@ -53,6 +53,42 @@ static void options_say_what_the_model_is(void **state)
     free(path);
 }
 
+static void few_heads_share_no_more_heads_of_keys_than_they_are(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *heads;
+        int n_kv_heads;
+    } cases[] = {{"--heads=2", 2}, {"--heads=12", 6}, {"--heads=16", 8}}; // the shape has 8
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = {0};
+        struct hparams h;
+        struct gguf *g;
+        char *path = strdup(test_file("heads.gguf")), *out;
+        assert_ok(synth((const char *[]){path, "--layers=1", "--embd=96", cases[i].heads,
+                                         "--ffn=32", "--vocab=300", NULL},
+                        &out, &e),
+                  &e);
+        free(out);
+        assert_ok(gguf_open(&g, path, &e), &e);
+        assert_ok(hparams_read(&h, g, &e), &e);
+        assert_int_equal(h.n_kv_heads, cases[i].n_kv_heads);
+        gguf_free(g);
+        assert_int_equal(unlink(path), 0);
+        free(path);
+    }
+}
+
+static void a_folder_that_is_not_there_is_told_by_the_name_given(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char *out;
+    assert_int_equal(synth((const char *[]){"/nowhere/x.gguf", NULL}, &out, &e), ERR_FAILED);
+    assert_non_null(strstr(e.text, "/nowhere/x.gguf: cannot be written"));
+    free(out);
+}
+
 static void wrong_options_are_refused_before_anything_is_written(void **state)
 {
     (void)state;
@@ -88,6 +124,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_say_what_the_model_is),
+        cmocka_unit_test(few_heads_share_no_more_heads_of_keys_than_they_are),
+        cmocka_unit_test(a_folder_that_is_not_there_is_told_by_the_name_given),
         cmocka_unit_test(wrong_options_are_refused_before_anything_is_written),
     };
     return cmocka_run_group_tests_name("synth", tests, NULL, NULL);

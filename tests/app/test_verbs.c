@@ -155,6 +155,7 @@ static void help_goes_to_standard_output(void **state)
     char line[64], usage[128];
     expect("", NULL, 0, "Usage: rondo VERB", NULL);
     expect("help", NULL, 0, "Usage: rondo VERB", NULL);
+    expect("help|help", NULL, 0, "Usage: rondo VERB", NULL);
     expect("--help", NULL, 0, "Usage: rondo VERB", NULL);
     for (int i = 0; verbs[i]; i++) {
         snprintf(usage, sizeof usage, "Usage: rondo %s", verbs[i]->name);
@@ -178,7 +179,8 @@ static void wrong_usage_is_a_sentence_and_code_2(void **state)
     expect("run|demo|--tmep=1", NULL, 2, NULL, "--temp");
     expect("run|demo|x|--raw|--system|y", NULL, 2, NULL, "use one of the two");
     expect("bench", NULL, 2, NULL, "MODEL");
-    expect("perplexity|demo|x|--ctx|1", NULL, 2, NULL, "--ctx");
+    expect("perplexity|demo|x|--ctx|1|--scoring|every", NULL, 2, NULL, "use 2 or more");
+    expect("perplexity|demo|x|--ctx|2", NULL, 2, NULL, "use 3 or more");
 }
 
 static void what_is_no_model_is_refused(void **state)
@@ -278,6 +280,19 @@ static void a_full_context_ends_with_code_4(void **state)
     expect("run|demo|Tell me a story about a rabbit and an umbrella.|--ctx|8", NULL, 4, "",
            "--ctx");
     expect("run|demo|Tell me a story.|-n|0", NULL, 0, "", NULL);
+}
+
+static void a_prompt_longer_than_the_training_is_not_sent_to_a_larger_context(void **state)
+{
+    (void)state;
+    char prompt[2048];
+    memset(prompt, '1', sizeof prompt - 1); // a token each
+    prompt[sizeof prompt - 1] = 0;
+    struct outcome o = rondo("run|demo|--raw", prompt);
+    assert_int_equal(o.code, 4);
+    assert_non_null(strstr(o.err, "trained for 512; shorten it"));
+    assert_null(strstr(o.err, "--ctx"));
+    outcome_free(&o);
 }
 
 static void text_is_continued_as_it_is(void **state)
@@ -380,7 +395,7 @@ static void measurements_are_json(void **state)
         assert_true(json_real_value(json_object_get(t, "gbps")) > 0);
     }
     assert_string_equal(string_of(j, "type"), "llama Q8_0");
-    assert_int_equal((long)json_real_value(json_object_get(j, "params")), 5247232);
+    assert_int_equal(json_integer_value(json_object_get(j, "params")), 5247232);
     json_decref(j);
     j = json_of("bench|--hops|--json|--payload|4K", NULL);
     assert_int_equal(json_integer_value(json_object_get(j, "payload_bytes")), 4096);
@@ -404,6 +419,7 @@ int main(void)
         cmocka_unit_test(json_says_everything_and_the_same_each_time),
         cmocka_unit_test(a_seed_repeats_what_the_dice_said),
         cmocka_unit_test(a_full_context_ends_with_code_4),
+        cmocka_unit_test(a_prompt_longer_than_the_training_is_not_sent_to_a_larger_context),
         cmocka_unit_test(text_is_continued_as_it_is),
         cmocka_unit_test(nonsense_is_printed_as_utf8),
         cmocka_unit_test(a_reader_that_leaves_ends_the_answer_quietly),

@@ -324,8 +324,13 @@ static void a_full_context_is_a_sentence(void **state)
     struct err e = {0};
     int32_t ids[CONTEXT + 1];
     make_ids(ids, CONTEXT + 1, 7);
+    f->hparams.context_length = CONTEXT + 1; // as many, but then none is left for an answer
     assert_int_equal(session_feed(s, ids, CONTEXT + 1, &e), ERR_NO_MEMORY);
-    assert_non_null(strstr(e.text, "--ctx 257"));
+    assert_non_null(strstr(e.text, "trained for 257; shorten it"));
+    f->hparams.context_length = CONTEXT + 2;
+    e.code = 0;
+    assert_int_equal(session_feed(s, ids, CONTEXT + 1, &e), ERR_NO_MEMORY);
+    assert_non_null(strstr(e.text, "--ctx of more than 257"));
     prompt(s, ids, CONTEXT - 1);
     assert_int_equal(session_room(s), 1);
     e.code = 0;

@@ -170,10 +170,11 @@ static void wrong_sets_of_parts_are_refused(void **state)
 static void what_is_no_file_is_refused(void **state)
 {
     (void)state;
-    refused(test_folder(), "Is a directory");
+    refused(test_folder(), "is a folder");
     refused(test_file("absent.gguf"), "No such file");
     assert_int_equal(mkfifo(test_file("fifo"), 0600), 0);
-    refused(test_file("fifo"), "empty");
+    refused(test_file("fifo"), "is a device or a pipe");
+    refused("/dev/null", "is a device or a pipe");
 }
 
 static void a_file_cut_at_each_of_1000_lengths_is_refused(void **state)
