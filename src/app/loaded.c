@@ -94,11 +94,14 @@ int loaded_open(struct loaded *l, const char *model, const struct options *o,
     progress_start(&progress, "opening the model", "");
     rc = load(l, o, w, e);
     progress_end(&progress);
-    if (!rc && l->head)
-        rc = head_gather(l->head, e);
     if (rc)
         loaded_close(l);
     return rc;
+}
+
+int loaded_gather(struct loaded *l, struct err *e)
+{
+    return l->head ? head_gather(l->head, e) : 0;
 }
 
 void loaded_close(struct loaded *l)

@@ -27,8 +27,11 @@ struct loaded {
 };
 
 // `model` as on the command line. The verb must take --threads, --isa, --kv and --batch, and --ctx
-// unless max_context says it. Waits for the workers of a ring. 0, the exit code of an interrupt
-// while waiting, or an error; then everything is closed again.
+// unless max_context says it. 0 or an error; then everything is closed again.
 int loaded_open(struct loaded *l, const char *model, const struct options *o,
                 const struct loaded_wants *w, struct err *e);
+// Waits for the workers of a ring, where there is one. What can be refused is refused before:
+// nobody shall start workers for a wrong prompt. 0, the exit code of an interrupt while waiting, or
+// an error.
+int loaded_gather(struct loaded *l, struct err *e);
 void loaded_close(struct loaded *l);

@@ -7,6 +7,7 @@
 #include "app/verbs.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/session.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -145,7 +146,7 @@ static int make(struct run *r, const struct options *o, struct err *e)
     log_info("%zu tokens of prompt in %.0f ms, first token after %.0f ms, then %.1f tokens/s",
              r->ids.n, (double)r->answer.prompt_ns / 1e6, (double)r->answer.ttft_ns / 1e6,
              per_second(1, r->answer.tpot_ns));
-    if (!rc && r->loaded.head && !r->sink.memory)
+    if (!rc && r->loaded.head && !r->sink.memory && r->answer.ttft_ns)
         head_print_times(r->loaded.head, r->answer.ttft_ns, r->answer.tpot_ns);
     return rc;
 }
@@ -163,6 +164,13 @@ static int run(const struct options *o, struct err *e)
     r.open_ns = clock_ns() - start;
     if (!rc)
         rc = prompt_encode(&r.prompt, r.loaded.vocab, o, &r.ids, e);
+    if (!rc)
+        rc = session_fits(r.loaded.pipeline, r.ids.n, e);
+    if (!rc) {
+        start = clock_ns() - r.open_ns;
+        rc = loaded_gather(&r.loaded, e);
+        r.open_ns = clock_ns() - start;
+    }
     if (!rc)
         rc = make(&r, o, e);
     if (!rc && r.sink.memory)

@@ -110,9 +110,12 @@ size_t session_reused(const struct session *s)
 }
 
 // A larger context is advice only where the model was trained for it, with room for an answer.
-static int too_long(const struct session *s, size_t n, size_t room, struct err *e)
+int session_fits(const struct pipeline *p, size_t n, struct err *e)
 {
-    int trained = s->pipeline->info.hparams->context_length;
+    size_t room = (size_t)p->info.max_context;
+    int trained = p->info.hparams->context_length;
+    if (n <= room)
+        return 0;
     if (n < (size_t)trained)
         return err_set(e, ERR_NO_MEMORY,
                        "the text has %zu tokens but the context holds %zu; shorten it or use a "
@@ -126,10 +129,11 @@ static int too_long(const struct session *s, size_t n, size_t room, struct err *
 
 int session_feed(struct session *s, const int32_t *ids, size_t n, struct err *e)
 {
-    size_t common = 0, room = (size_t)s->pipeline->info.max_context;
+    size_t common = 0;
+    int rc = session_fits(s->pipeline, n, e);
     CHECK(n >= 1 && !s->n_flights);
-    if (n > room)
-        return too_long(s, n, room, e);
+    if (rc)
+        return rc;
     while (common < n && common < s->n_done && s->ids[common] == ids[common])
         common++;
     bool nothing_new = common == n && s->n_done == n && s->has_logits;

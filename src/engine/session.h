@@ -49,6 +49,9 @@ float *session_logits(struct session *s);
 // What the last call of session_feed found in the cache, and the time its last chunk took.
 size_t session_reused(const struct session *s);
 
+// Whether the context of the pipeline holds n tokens: 0, or ERR_NO_MEMORY with what to do.
+int session_fits(const struct pipeline *p, size_t n, struct err *e);
+
 // The conversation shall be ids (n >= 1). Nothing may be in flight. ERR_NO_MEMORY when the context
 // is too small for it; then nothing changed.
 int session_feed(struct session *s, const int32_t *ids, size_t n, struct err *e);

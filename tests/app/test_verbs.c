@@ -293,6 +293,11 @@ static void a_prompt_longer_than_the_training_is_not_sent_to_a_larger_context(vo
     assert_non_null(strstr(o.err, "trained for 512; shorten it"));
     assert_null(strstr(o.err, "--ctx"));
     outcome_free(&o);
+    setenv("XDG_STATE_HOME", test_folder(), 1);
+    o = rondo("run|demo|--raw|--workers|1|--listen|127.0.0.1:0", prompt);
+    assert_int_equal(o.code, 4); // without waiting for a worker
+    assert_null(strstr(o.err, "rondo join"));
+    outcome_free(&o);
 }
 
 static void text_is_continued_as_it_is(void **state)
