@@ -32,7 +32,7 @@ bool head_wanted(const struct options *o, struct err *e)
     if (options_int(o, OPT_WORKERS) > 0)
         return true;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (options_given(o, others[i]))
+        if (options_typed(o, others[i])) // the environment may hold them for other runs
             err_set(e, ERR_USAGE,
                     "--%s is for a ring of several machines; say how many with "
                     "--workers",

@@ -5,6 +5,7 @@
 #include "app/verbs.h"
 #include "cluster/identity.h"
 #include "cluster/worker.h"
+#include "model/shard.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,21 @@ static bool stop(void *ctx)
 {
     (void)ctx;
     return interrupt_seen();
+}
+
+// What this machine could never run is said at once and not to a head.
+static int try_model(const char *path, struct err *e)
+{
+    struct gguf *g;
+    struct model *m;
+    int rc = gguf_open(&g, path, e);
+    if (rc)
+        return rc;
+    rc = model_open(&m, g, e);
+    if (!rc)
+        model_free(m);
+    gguf_free(g);
+    return rc;
 }
 
 static int run(const struct options *o, struct err *e)
@@ -40,6 +56,8 @@ static int run(const struct options *o, struct err *e)
     int rc = token_read(&token, text, strlen(text), e);
     if (!rc)
         rc = model_path_find(options_text(o, OPT_MODEL), path, sizeof path, e);
+    if (!rc)
+        rc = try_model(path, e);
     if (!rc)
         rc = identity_folder(folder, e);
     if (!rc && listen)

@@ -303,7 +303,7 @@ static int take(struct options *o, const struct verb *verb, int argc, char **arg
     }
     if (parse_value(&o->value[id], s, label, text, e))
         return ERR_USAGE;
-    o->value[id].given = true;
+    o->value[id].given = o->value[id].typed = true;
     return used;
 }
 
@@ -356,6 +356,11 @@ static const struct option_value *value_of(const struct options *o, enum option_
 bool options_given(const struct options *o, enum option_id id)
 {
     return value_of(o, id, true)->given;
+}
+
+bool options_typed(const struct options *o, enum option_id id)
+{
+    return value_of(o, id, true)->typed;
 }
 
 bool options_flag(const struct options *o, enum option_id id)

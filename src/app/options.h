@@ -107,6 +107,7 @@ struct option_value {
     bool known; // this verb takes it
     bool set;   // has a value: given or initial
     bool given; // on the command line or in the environment
+    bool typed; // on the command line
     union {
         int64_t integer; // flags, enums, sizes too
         double number;
@@ -143,6 +144,7 @@ void options_free(struct options *o);
 
 // The option must be one of the verb's and of the right type, and set (except for strings).
 bool options_given(const struct options *o, enum option_id id);
+bool options_typed(const struct options *o, enum option_id id); // on the command line itself
 bool options_flag(const struct options *o, enum option_id id);
 int64_t options_int(const struct options *o, enum option_id id); // sizes too
 double options_float(const struct options *o, enum option_id id);

@@ -24,6 +24,12 @@ static int join(char out[IDENTITY_PATH], const char *folder, const char *rest, s
     return 0;
 }
 
+// The code for what errno says.
+static int denied(void)
+{
+    return errno == EACCES || errno == EPERM || errno == EROFS ? ERR_DENIED : ERR_FAILED;
+}
+
 // Makes `path` and what leads to it; only the last part is ours to be strict about.
 static int make_folders(const char *path, struct err *e)
 {
@@ -31,10 +37,10 @@ static int make_folders(const char *path, struct err *e)
     for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         snprintf(part, sizeof part, "%.*s", (int)(slash - path), path);
         if (mkdir(part, 0700) && errno != EEXIST)
-            return err_errno(e, ERR_DENIED, "cannot make the folder %s", part);
+            return err_errno(e, denied(), "cannot make the folder %s", part);
     }
     if (mkdir(path, 0700) && errno != EEXIST)
-        return err_errno(e, ERR_DENIED, "cannot make the folder %s", path);
+        return err_errno(e, denied(), "cannot make the folder %s", path);
     return 0;
 }
 
@@ -119,8 +125,10 @@ static int make_temporary(char name[IDENTITY_PATH], const char *path, struct err
         if (n < 0 || n >= IDENTITY_PATH)
             return err_set(e, ERR_USAGE, "the name of the state folder is too long");
         int fd = disk_io->open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-        if (fd >= 0 || errno != EEXIST)
-            return fd >= 0 ? fd : err_errno(e, ERR_DENIED, "cannot make %s", name);
+        if (fd >= 0)
+            return fd;
+        if (errno != EEXIST)
+            return err_errno(e, denied(), "cannot make a file beside %s", path);
     }
     return err_set(e, ERR_FAILED, "files that begin with %s. are in the way; delete them", path);
 }

@@ -97,15 +97,15 @@ int pairing_book_revoke_peer(struct pairing_book *b, const char *which, int64_t 
     for (int i = 0; i < b->n_peers; i++)
         if (peer_is(&b->peers[i], which)) {
             if (found)
-                return err_set(e, ERR_USAGE,
-                               "more than one worker is called %s; give more of its fingerprint",
-                               shown);
+                return err_set(
+                    e, ERR_USAGE,
+                    "more than one worker is called \"%s\"; give more of its fingerprint", shown);
             found = &b->peers[i];
         }
     if (!found)
-        return err_set(e, ERR_USAGE,
-                       "no worker is called %s; give its name or the beginning of its fingerprint",
-                       shown);
+        return err_set(
+            e, ERR_USAGE,
+            "no worker is called \"%s\"; give its name or the beginning of its fingerprint", shown);
     if (!found->revoked_s)
         found->revoked_s = now_s;
     return 0;

@@ -370,7 +370,7 @@ static void closed(struct worker *w, const struct err *why)
                                 (!w->was_in && why->code && why->code != ERR_UNREACHABLE));
     const char *text = why->code ? why->text : "it ended";
     if (refused)
-        err_set(&w->fatal, why->code, "the head refused: %s", text);
+        err_set(&w->fatal, why->code, "cannot join: %s", text);
     else if (w->open)
         say(w, "lost %s (%s); waiting for the next head", w->head_name, text);
     else

@@ -40,6 +40,27 @@ start_worker() {
     pid[$1]=$!
 }
 
+a_worker_without_a_usable_model_ends_at_once() {
+    trap end_all EXIT
+    start_head --workers 1
+    local model status
+    printf 'no model' >"$tap_folder/no.gguf"
+    for model in "$tap_folder" "$tap_folder/no.gguf" "$tap_folder/absent.gguf"; do
+        status=0
+        RONDO_STATE=$tap_folder/gamma timeout 30 "$RONDO" join "$(cat "$tap_folder/token")" \
+            --model "$model" --listen 127.0.0.1 2>"$tap_folder/gamma.log" || status=$?
+        [ "$status" -eq 1 ] || return 1
+        grep -q "^rondo: $model: " "$tap_folder/gamma.log" || return 1
+    done
+}
+
+a_ring_set_in_the_environment_is_no_error_alone() {
+    RONDO_ROUNDS=2 "$RONDO" run demo "Once" --raw -n 2 --threads 1 >/dev/null || return 1
+    local status=0
+    "$RONDO" run demo "Once" --raw -n 2 --rounds 2 >/dev/null 2>&1 || status=$?
+    [ "$status" -eq 2 ]
+}
+
 joined() { grep -q joined "$tap_folder/$1.log"; }
 
 # field NAME FILE: a list or text of a file with one line of JSON.
@@ -123,5 +144,7 @@ mkdir -m 700 "$tap_folder"/{head,alpha,beta,gamma}
 tap "a ring answers as one node does, logits included" a_ring_answers_as_one_node_does
 tap "ctrl-c ends the wait for workers" ctrl_c_ends_the_wait_for_workers
 tap "wrong words are sentences" wrong_words_are_sentences
+tap "a worker without a usable model ends at once" a_worker_without_a_usable_model_ends_at_once
+tap "a ring set in the environment is no error alone" a_ring_set_in_the_environment_is_no_error_alone
 tap "tokens are listed, expired and revoked" tokens_are_listed_expired_and_revoked
 tap_end
