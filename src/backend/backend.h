@@ -24,11 +24,15 @@ struct backend;
 struct buf;  // device memory
 struct list; // recorded operations
 
+// How the rows of a piece lie: as in the file, or in lane form (kernels/lanes.h).
+enum layout { LAYOUT_ROWS, LAYOUT_LANES };
+
 // Where weights come from; weights/ implements it.
 struct piece_source {
     void *ctx;
-    // Address of piece `piece`, which stays valid until `done`; may block; NULL: `e` says why.
-    const uint8_t *(*acquire)(void *ctx, uint32_t piece, struct err *e);
+    // Address of piece `piece` and its layout, which stay valid until `done`; may block; NULL: `e`
+    // says why. A piece in lane form is one matrix of a format that has kernels for it.
+    const uint8_t *(*acquire)(void *ctx, uint32_t piece, enum layout *layout, struct err *e);
     void (*done)(void *ctx, uint32_t piece);
 };
 

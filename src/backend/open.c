@@ -14,7 +14,7 @@ int backend_open_cpu(struct backend **out, const struct backend_options *o, stru
     if (n_threads < 1 || n_threads > POOL_MAX_THREADS)
         return err_set(e, ERR_USAGE, "%d threads are not possible; ask for 1 to %d", n_threads,
                        POOL_MAX_THREADS);
-    if (isa > isa_detect())
+    if (!isa_has(isa))
         return err_set(e, ERR_USAGE, "this machine has no %s; the best it has is %s", isa_name(isa),
                        isa_name(isa_detect()));
     struct backend *b = calloc(1, sizeof *b);

@@ -14,21 +14,32 @@
 static struct kernels tables[ISA_COUNT];
 static pthread_once_t filled = PTHREAD_ONCE_INIT;
 
+#define SCALAR_ROWS(act, name)                                \
+    (struct format_kernels)                                   \
+    {                                                         \
+        act, scalar_decode_##name, scalar_matmul_##name, NULL \
+    }
+#define SCALAR_LANES(act, name)                                                     \
+    (struct format_kernels)                                                         \
+    {                                                                               \
+        act, scalar_decode_##name, scalar_matmul_##name, scalar_matmul_lanes_##name \
+    }
+
 static void fill_scalar(struct kernels *k)
 {
     struct format_kernels *f = k->format;
     k->isa = isa_name(ISA_SCALAR);
-    f[WT_F32] = (struct format_kernels){ACT_F32, scalar_decode_f32, scalar_matmul_f32};
-    f[WT_F16] = (struct format_kernels){ACT_F32, scalar_decode_f16, scalar_matmul_f16};
-    f[WT_BF16] = (struct format_kernels){ACT_F32, scalar_decode_bf16, scalar_matmul_bf16};
-    f[WT_Q4_0] = (struct format_kernels){ACT_Q8, scalar_decode_q4_0, scalar_matmul_q4_0};
-    f[WT_Q4_1] = (struct format_kernels){ACT_Q8, scalar_decode_q4_1, scalar_matmul_q4_1};
-    f[WT_Q5_0] = (struct format_kernels){ACT_Q8, scalar_decode_q5_0, scalar_matmul_q5_0};
-    f[WT_Q5_1] = (struct format_kernels){ACT_Q8, scalar_decode_q5_1, scalar_matmul_q5_1};
-    f[WT_Q8_0] = (struct format_kernels){ACT_Q8, scalar_decode_q8_0, scalar_matmul_q8_0};
-    f[WT_Q4_K] = (struct format_kernels){ACT_Q8K, scalar_decode_q4_k, scalar_matmul_q4_k};
-    f[WT_Q5_K] = (struct format_kernels){ACT_Q8K, scalar_decode_q5_k, scalar_matmul_q5_k};
-    f[WT_Q6_K] = (struct format_kernels){ACT_Q8K, scalar_decode_q6_k, scalar_matmul_q6_k};
+    f[WT_F32] = SCALAR_ROWS(ACT_F32, f32);
+    f[WT_F16] = SCALAR_ROWS(ACT_F32, f16);
+    f[WT_BF16] = SCALAR_ROWS(ACT_F32, bf16);
+    f[WT_Q4_0] = SCALAR_LANES(ACT_Q8, q4_0);
+    f[WT_Q4_1] = SCALAR_LANES(ACT_Q8, q4_1);
+    f[WT_Q5_0] = SCALAR_LANES(ACT_Q8, q5_0);
+    f[WT_Q5_1] = SCALAR_LANES(ACT_Q8, q5_1);
+    f[WT_Q8_0] = SCALAR_LANES(ACT_Q8, q8_0);
+    f[WT_Q4_K] = SCALAR_LANES(ACT_Q8K, q4_k);
+    f[WT_Q5_K] = SCALAR_LANES(ACT_Q8K, q5_k);
+    f[WT_Q6_K] = SCALAR_LANES(ACT_Q8K, q6_k);
     k->quantize[ACT_F32] = scalar_quantize_f32;
     k->quantize[ACT_Q8] = scalar_quantize_q8;
     k->quantize[ACT_Q8K] = scalar_quantize_q8k;
@@ -49,22 +60,26 @@ static void fill_scalar(struct kernels *k)
 static void kernels_init(struct kernels *k, enum isa isa)
 {
     fill_scalar(k);
-    if (isa < ISA_AVX2)
+    if (isa == ISA_SCALAR)
         return;
 #if defined(__x86_64__)
     avx2_fill(k);
+    if (isa == ISA_AVX2)
+        return;
+    avx512_fill(k);
 #endif
 }
 
 static void fill_tables(void)
 {
     for (int isa = 0; isa < ISA_COUNT; isa++)
-        kernels_init(&tables[isa], isa);
+        if (isa_has((enum isa)isa))
+            kernels_init(&tables[isa], (enum isa)isa);
 }
 
 const struct kernels *kernels_for(enum isa isa)
 {
-    CHECK(isa < ISA_COUNT && isa <= isa_detect());
+    CHECK(isa_has(isa));
     pthread_once(&filled, fill_tables);
     return &tables[isa];
 }

@@ -7,50 +7,68 @@
 #include <pthread.h>
 #include <strings.h>
 
-static const char *const names[ISA_COUNT] = {[ISA_SCALAR] = "scalar", [ISA_AVX2] = "avx2"};
+static const char *const names[ISA_COUNT] = {
+    [ISA_SCALAR] = "scalar", [ISA_AVX2] = "avx2", [ISA_AVX512] = "avx512",
+    [ISA_NEON] = "neon",     [ISA_I8MM] = "i8mm",
+};
+
+// Asked once: cpuid leaves a virtual machine, which takes tens of microseconds.
+static bool has[ISA_COUNT];
+static pthread_once_t asked = PTHREAD_ONCE_INIT;
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-// XCR0 says which register state the system saves: bit 1 XMM, bit 2 YMM.
-static bool system_saves_ymm(void)
+// XCR0 says which register state the system saves: bit 1 XMM, bit 2 YMM, bits 5 to 7 the masks, the
+// upper halves of ZMM and the upper sixteen ZMM.
+static uint32_t system_saves(void)
 {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (low & 6) == 6;
+    return low;
 }
 
-static bool has_avx2(void)
+static void ask_family(void)
 {
     uint32_t a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d))
-        return false;
+        return;
     const uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;
     const uint32_t needed = fma | osxsave | avx | f16c;
-    if ((c & needed) != needed || !system_saves_ymm())
-        return false;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 5));
+    if ((c & needed) != needed)
+        return;
+    const uint32_t ymm = 0x06, zmm = 0xe6, saved = system_saves();
+    if ((saved & ymm) != ymm || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & (1u << 5)))
+        return;
+    has[ISA_AVX2] = true;
+    const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, vnni = 1u << 11;
+    has[ISA_AVX512] = (saved & zmm) == zmm && (b & f_dq_bw_vl) == f_dq_bw_vl && (c & vnni);
 }
 #else
-static bool has_avx2(void)
+static void ask_family(void)
 {
-    return false;
 }
 #endif
 
-// Asked once: cpuid leaves a virtual machine, which takes tens of microseconds.
-static enum isa best;
-static pthread_once_t asked = PTHREAD_ONCE_INIT;
-
 static void ask(void)
 {
-    best = has_avx2() ? ISA_AVX2 : ISA_SCALAR;
+    has[ISA_SCALAR] = true;
+    ask_family();
+}
+
+bool isa_has(enum isa isa)
+{
+    CHECK(isa < ISA_COUNT);
+    pthread_once(&asked, ask);
+    return has[isa];
 }
 
 enum isa isa_detect(void)
 {
-    pthread_once(&asked, ask);
-    return best;
+    for (int isa = ISA_COUNT - 1; isa > ISA_SCALAR; isa--)
+        if (isa_has((enum isa)isa))
+            return (enum isa)isa;
+    return ISA_SCALAR;
 }
 
 const char *isa_name(enum isa isa)

@@ -34,7 +34,7 @@ struct attn_partial {
 struct matmul_args {
     float *out;        // out[t * out_stride + r]
     size_t out_stride; // floats
-    const void *w;     // row r at w + r * w_stride
+    const void *w;     // row r at w + r * w_stride; in lane form a group of rows (see lanes.h)
     size_t w_stride;   // bytes
     const void *x;     // token t at x + t * x_stride, held as format.act says
     size_t x_stride;   // bytes
@@ -47,10 +47,13 @@ struct format_kernels {
     enum act act;                                             // what activations it multiplies
     void (*decode)(float *out, const void *blocks, size_t n); // exact values
     void (*matmul)(const struct matmul_args *a);              // any n_tokens >= 1
+    // The same product, to the bit, of weights in lane form; row_lo is a multiple of LANE_ROWS.
+    // NULL where the format has no lane form.
+    void (*matmul_lanes)(const struct matmul_args *a);
 };
 
 struct kernels {
-    const char *isa;                        // "scalar", "avx2"
+    const char *isa;                        // isa_name
     struct format_kernels format[WT_COUNT]; // .decode NULL: no kernels for this format
 
     void (*quantize[ACT_COUNT])(void *out, const float *x, size_t n); // [ACT_F32]: a copy
@@ -77,9 +80,18 @@ struct kernels {
     void (*attn_merge)(struct attn_partial *into, const struct attn_partial *p, int head_dim);
 };
 
-enum isa { ISA_SCALAR, ISA_AVX2, ISA_COUNT };
+// In the order of preference, within a family of processors.
+enum isa {
+    ISA_SCALAR,
+    ISA_AVX2,   // AVX2, FMA, F16C
+    ISA_AVX512, // and AVX-512 F, BW, DQ, VL, VNNI
+    ISA_NEON,   // ARMv8.2 with dotprod
+    ISA_I8MM,   // and i8mm
+    ISA_COUNT,
+};
 
-enum isa isa_detect(void); // the best this machine has
+bool isa_has(enum isa isa); // this machine
+enum isa isa_detect(void);  // the best this machine has
 const char *isa_name(enum isa isa);
 int isa_from_name(const char *name); // -1: unknown
 

@@ -206,7 +206,8 @@ static int new_freqs(struct shard *s, struct err *e)
     if (!s->freqs)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of frequencies");
     struct piece_source source = weights_source(s->weights);
-    const uint8_t *factors = w->n_in ? source.acquire(source.ctx, w->piece, e) : NULL;
+    enum layout layout; // a vector of floats has one only
+    const uint8_t *factors = w->n_in ? source.acquire(source.ctx, w->piece, &layout, e) : NULL;
     if (w->n_in && !factors)
         return ERR_FAILED;
     double step = nth_root(h->rope_theta, n), turns = h->rope_scale;

@@ -68,10 +68,11 @@ void weights_free(struct weights *w)
     free(w);
 }
 
-static const uint8_t *acquire(void *ctx, uint32_t piece, struct err *e)
+static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
 {
     const struct weights *w = ctx;
     (void)e; // what is mapped is there
+    *layout = LAYOUT_ROWS;
     const struct gguf_tensor *t = gguf_tensor_at(w->g, piece);
     return w->parts[t->part].base + t->offset;
 }

@@ -20,7 +20,7 @@ struct store {
     int fails_at; // the n-th acquire fails; -1: none
 };
 
-static const uint8_t *acquire(void *ctx, uint32_t piece, struct err *e)
+static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
 {
     struct store *s = ctx;
     if (s->acquired == s->fails_at) {
@@ -29,6 +29,7 @@ static const uint8_t *acquire(void *ctx, uint32_t piece, struct err *e)
     }
     s->acquired++;
     s->held[piece]++;
+    *layout = LAYOUT_ROWS;
     return (const uint8_t *)s->matrix[s->place];
 }
 

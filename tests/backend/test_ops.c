@@ -19,13 +19,15 @@ struct bench {
     struct backend *b;
     struct list *l;
     uint8_t *pieces[MAX_PIECES];
+    enum layout layouts[MAX_PIECES];
     int n_pieces;
     struct rng rng;
 };
 
-static const uint8_t *acquire(void *ctx, uint32_t piece, struct err *e)
+static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
 {
     (void)e;
+    *layout = ((struct bench *)ctx)->layouts[piece];
     return ((struct bench *)ctx)->pieces[piece];
 }
 

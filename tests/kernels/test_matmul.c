@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "kernels/encode.h"
 #include "kernels/kernels.h"
+#include "kernels/lanes.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -32,6 +33,8 @@ struct problem {
     size_t n_in, row_bytes, w_stride, x_stride;
     int n_rows, n_tokens;
     uint8_t *w_memory, *w, *x;
+    uint8_t *lanes; // the same rows in lane form, NULL: the format has none
+    bool in_lanes;  // which ones run() multiplies
     float *x_f32;
 };
 
@@ -130,6 +133,22 @@ static void fill_activations(const struct problem *p, enum filling filling)
         }
 }
 
+static void pack(struct problem *p)
+{
+    if (!lanes_can(p->type))
+        return;
+    p->lanes = malloc(lanes_rows((size_t)p->n_rows) * p->row_bytes);
+    uint8_t *rows = malloc(LANE_ROWS * p->row_bytes);
+    for (int r = 0; r < p->n_rows; r += LANE_ROWS) {
+        int n = p->n_rows - r < LANE_ROWS ? p->n_rows - r : LANE_ROWS;
+        for (int i = 0; i < n; i++)
+            memcpy(rows + (size_t)i * p->row_bytes, p->w + (size_t)(r + i) * p->w_stride,
+                   p->row_bytes);
+        lanes_pack(p->type, p->lanes + (size_t)r * p->row_bytes, rows, p->row_bytes, n);
+    }
+    free(rows);
+}
+
 // `shift` moves the rows off alignment; rows lie `gap` bytes apart.
 static struct problem problem_new(uint32_t type, size_t n_in, int n_rows, int n_tokens,
                                   enum filling filling, size_t shift, size_t gap)
@@ -146,6 +165,7 @@ static struct problem problem_new(uint32_t type, size_t n_in, int n_rows, int n_
     p.x = malloc(p.x_stride * (size_t)n_tokens);
     p.x_f32 = malloc(n_in * (size_t)n_tokens * sizeof(float));
     fill_weights(&p, filling);
+    pack(&p);
     fill_activations(&p, filling);
     for (int t = 0; t < n_tokens; t++)
         k->quantize[act](p.x + (size_t)t * p.x_stride, p.x_f32 + (size_t)t * n_in, n_in);
@@ -155,6 +175,7 @@ static struct problem problem_new(uint32_t type, size_t n_in, int n_rows, int n_
 static void problem_free(struct problem *p)
 {
     free(p->w_memory);
+    free(p->lanes);
     free(p->x);
     free(p->x_f32);
 }
@@ -172,7 +193,13 @@ static void run(enum isa isa, const struct problem *p, float *out, int row_lo, i
                             .row_lo = row_lo,
                             .row_hi = row_hi,
                             .n_tokens = token_hi - token_lo};
-    kernels_for(isa)->format[p->type].matmul(&a);
+    if (p->in_lanes) {
+        a.w = p->lanes;
+        a.w_stride = p->row_bytes;
+        kernels_for(isa)->format[p->type].matmul_lanes(&a);
+    } else {
+        kernels_for(isa)->format[p->type].matmul(&a);
+    }
 }
 
 static float *results_new(const struct problem *p)
@@ -251,13 +278,18 @@ static void scalar_results_are_those_of_double_precision(void **state)
     }
 }
 
-static void compare_with_scalar(const struct problem *p)
+// Every instruction set and layout gives the bits of scalar/ over the raw rows.
+static void compare_with_scalar(struct problem *p)
 {
     float *want = results_new(p), *got = results_new(p);
     run(ISA_SCALAR, p, want, 0, p->n_rows, 0, p->n_tokens);
-    for (int isa = ISA_SCALAR + 1; isa <= (int)isa_detect(); isa++) {
+    for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa)) {
         run(isa, p, got, 0, p->n_rows, 0, p->n_tokens);
         assert_same_bits(p, isa_name(isa), got, want);
+        p->in_lanes = p->lanes;
+        run(isa, p, got, 0, p->n_rows, 0, p->n_tokens);
+        assert_same_bits(p, isa_name(isa), got, want);
+        p->in_lanes = false;
     }
     free(want);
     free(got);
@@ -282,6 +314,29 @@ static void every_isa_gives_the_bits_of_scalar(void **state)
                 compare_with_scalar(&p);
                 problem_free(&p);
             }
+    }
+}
+
+static void lane_form_gives_the_rows_back(void **state)
+{
+    (void)state;
+    for (uint32_t type = 0; type < WT_COUNT; type++) {
+        if (!kernels_can(type))
+            continue;
+        const struct wtype_info *info = wtype_info(type);
+        assert_int_equal(lanes_can(type),
+                         kernels_for(ISA_SCALAR)->format[type].matmul_lanes != NULL);
+        struct problem p = problem_new(type, 512, 18, 1, RANDOM, 3, 5);
+        for (int r = 0; p.lanes && r < p.n_rows; r++)
+            for (size_t b = 0; b < p.row_bytes / info->bytes; b++) {
+                uint8_t block[LANE_MAX_BLOCK];
+                size_t group = (size_t)(r / LANE_ROWS * LANE_ROWS);
+                lanes_take(type, block, p.lanes + group * p.row_bytes + b * LANE_ROWS * info->bytes,
+                           r % LANE_ROWS);
+                assert_memory_equal(block, p.w + (size_t)r * p.w_stride + b * info->bytes,
+                                    info->bytes);
+            }
+        problem_free(&p);
     }
 }
 
@@ -320,7 +375,7 @@ static void results_do_not_depend_on_the_cut(void **state)
 {
     (void)state;
     enum { ROWS = 37, TOKENS = 19 };
-    for (int isa = 0; isa <= (int)isa_detect(); isa++)
+    for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa))
         for (uint32_t type = 0; type < WT_COUNT; type++) {
             if (!kernels_can(type))
                 continue;
@@ -335,6 +390,9 @@ static void results_do_not_depend_on_the_cut(void **state)
                     int rows;
                     for (int r = 0; r < ROWS; r += rows) {
                         rows = 1 + (int)rng_below(&rng, (uint64_t)(ROWS - r));
+                        p.in_lanes = p.lanes && round % 2;
+                        if (p.in_lanes && rows % LANE_ROWS)
+                            rows = r + LANE_ROWS < ROWS ? LANE_ROWS : ROWS - r;
                         run(isa, &p, cut, r, r + rows, t, t + step);
                     }
                 }
@@ -349,7 +407,7 @@ static void results_do_not_depend_on_the_cut(void **state)
 static void an_empty_range_writes_nothing(void **state)
 {
     (void)state;
-    for (int isa = 0; isa <= (int)isa_detect(); isa++)
+    for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa))
         for (uint32_t type = 0; type < WT_COUNT; type++) {
             if (!kernels_can(type))
                 continue;
@@ -387,8 +445,8 @@ static void bench(enum isa isa, const struct problem *p, int n_tokens, float *ou
     }
     double gbps = (double)rows * (double)p->row_bytes / (double)elapsed;
     double gops = 2.0 * (double)rows * (double)p->n_in * n_tokens / (double)elapsed;
-    printf("%-5s %-7s %4d tokens %8.2f GB/s %9.2f Gop/s\n", wtype_info(p->type)->name,
-           isa_name(isa), n_tokens, gbps, gops);
+    printf("%-7s %-7s %-5s %4d tokens %8.2f GB/s %9.2f Gop/s\n", wtype_info(p->type)->name,
+           isa_name(isa), p->in_lanes ? "lanes" : "rows", n_tokens, gbps, gops);
     fflush(stdout);
 }
 
@@ -408,10 +466,13 @@ static int bench_all(const char *format)
         struct problem p =
             problem_new(type, BENCH_IN, (int)(BENCH_BYTES / row_bytes), 128, RANDOM, 0, 0);
         float *out = results_new(&p);
-        for (int isa = 0; isa <= (int)isa_detect(); isa++)
+        for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa))
             for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
-                if (isa != ISA_SCALAR || tokens[i] == 1)
-                    bench(isa, &p, tokens[i], out);
+                for (int layout = 0; layout < (p.lanes ? 2 : 1); layout++) {
+                    p.in_lanes = layout == 1;
+                    if (isa != ISA_SCALAR || (tokens[i] == 1 && !layout))
+                        bench(isa, &p, tokens[i], out);
+                }
         free(out);
         problem_free(&p);
     }
@@ -426,6 +487,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scalar_results_are_those_of_double_precision),
         cmocka_unit_test(every_isa_gives_the_bits_of_scalar),
+        cmocka_unit_test(lane_form_gives_the_rows_back),
         cmocka_unit_test(extremes_do_not_saturate),
         cmocka_unit_test(float_rows_of_any_length_are_summed),
         cmocka_unit_test(results_do_not_depend_on_the_cut),

@@ -33,14 +33,14 @@ static void check_reference(const struct tiny_model *t, int n, double max_diff, 
     some_ids(ids, n);
     tiny_model_write(path, t);
     double *want = reference_logits(path, ids, n, &n_vocab);
-    for (int isa = 0; isa <= (int)isa_detect(); isa++) {
-        struct rig_options o = {.isa = (enum isa)isa, .n_threads = 2, .chunk = 33};
+    for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa)) {
+        struct rig_options o = {.isa = isa, .n_threads = 2, .chunk = 33};
         float *got = rig_logits(path, ids, n, &o, &n_vocab);
         double diff = reference_max_diff(want, got, (size_t)n * (size_t)n_vocab);
         double kl = reference_mean_kl(want, got, n, n_vocab);
         if (!(diff < max_diff && kl < max_kl))
             fail_msg("%s, type %u, %s: difference %g, KL %g", t->arch ? t->arch : "llama", t->type,
-                     isa_name((enum isa)isa), diff, kl);
+                     isa_name(isa), diff, kl);
         free(got);
     }
     free(want);
@@ -120,8 +120,8 @@ static void logits_do_not_depend_on_chunks_threads_or_windows(void **state)
                                .n_embd = types[type] >= WT_Q4_K ? 256 : 64,
                                .n_ff = types[type] >= WT_Q4_K ? 256 : 96};
         tiny_model_write(path, &t);
-        for (int isa = 0; isa <= (int)isa_detect(); isa++) {
-            struct rig_options o = {.isa = (enum isa)isa, .kv_type = type % 2 ? KV_F16 : KV_F32};
+        for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa)) {
+            struct rig_options o = {.isa = isa, .kv_type = type % 2 ? KV_F16 : KV_F32};
             float *want = rig_logits(path, ids, SEQUENCE, &o, &n_vocab);
             int n = isa == ISA_SCALAR ? 4 : 9; // each value of each, not each combination
             for (int i = 1; i < n; i++) {

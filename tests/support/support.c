@@ -99,3 +99,11 @@ void test_write(const char *path, const void *data, size_t size)
     assert_int_equal(fwrite(data, 1, size, f), size);
     assert_int_equal(fclose(f), 0);
 }
+
+enum isa test_next_isa(int isa)
+{
+    do
+        isa++;
+    while (isa < ISA_COUNT && !isa_has((enum isa)isa));
+    return (enum isa)isa;
+}

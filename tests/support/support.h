@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "kernels/kernels.h"
 
 // Prints "# skipped: <reason>" and leaves the running test.
 #define test_skip(...)                 \
@@ -44,3 +45,6 @@ void test_write(const char *path, const void *data, size_t size);
         if (rc_)                                              \
             fail_msg("%s: code %d: %s", #rc, rc_, (e)->text); \
     } while (0)
+
+// The instruction set after `isa` (-1: the first) of those that this machine has; ISA_COUNT: none.
+enum isa test_next_isa(int isa);

@@ -26,8 +26,10 @@ static void check_bytes(const char *path)
         assert_non_null(want);
         assert_int_equal(pread(gguf_part_fd(g, t->part), want, t->size, (off_t)t->offset), t->size);
         weights_need(w, i);
-        const uint8_t *got = s.acquire(s.ctx, i, &e);
+        enum layout layout;
+        const uint8_t *got = s.acquire(s.ctx, i, &layout, &e);
         assert_non_null(got);
+        assert_int_equal(layout, LAYOUT_ROWS);
         assert_memory_equal(got, want, t->size);
         s.done(s.ctx, i);
         free(want);

@@ -90,6 +90,7 @@ struct op {
 // Where one piece lies during a run; written by thread 0, read by the others in later phases.
 struct slot {
     const uint8_t *address; // NULL: not held
+    enum layout layout;
     uint32_t piece;
     bool open; // recorded as waited for and not yet as done with
 };
@@ -151,6 +152,10 @@ bool column_walk_next(struct column_walk *c);
 static inline float *row_of(const struct buf *u, int t, int width)
 {
     return (float *)u->memory.base + (size_t)t * (size_t)width;
+}
+static inline enum layout weight_layout(const struct list *l, const struct op *op)
+{
+    return l->slots[op->slot].layout;
 }
 static inline const uint8_t *weight_at(const struct list *l, const struct op *op)
 {

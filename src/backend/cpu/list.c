@@ -230,7 +230,7 @@ static void run_wait(struct list *l, struct op *op, struct range units, int thre
     (void)units, (void)thread;
     for (int i = op->slot; i < op->slot + op->n_slots; i++) {
         struct slot *s = &l->slots[i];
-        s->address = l->weights.acquire(l->weights.ctx, s->piece, &l->failure);
+        s->address = l->weights.acquire(l->weights.ctx, s->piece, &s->layout, &l->failure);
         if (!s->address) {
             err_set(&l->failure, ERR_FAILED, "piece %u of the weights cannot be had",
                     (unsigned)s->piece);

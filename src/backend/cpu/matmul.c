@@ -2,10 +2,11 @@
 // whichever thread is free. A product's bits do not depend on who computed it.
 #include "backend/cpu/cpu.h"
 #include "base/check.h"
+#include "kernels/lanes.h"
 
 enum {
     CLAIMS_PER_THREAD = 8, // so that a thread which lost its core does not hold the rest for long
-    CLAIM_ROWS = 16,       // a cache line of results
+    CLAIM_ROWS = 16,       // a cache line of results, and a group of rows in lane form
     CLAIM_BYTES = 1 << 15, // at least, weights times tokens: microseconds, where claiming costs 0.1
 };
 
@@ -67,7 +68,7 @@ static struct buf *quantized(struct list *l, struct buf *x, int width, int n, en
 static void run_matmul(struct list *l, struct op *op, struct range r, int thread)
 {
     (void)thread;
-    const struct kernels *k = l->backend->kernels;
+    const struct format_kernels *f = &l->backend->kernels->format[op->w.type];
     struct matmul_args args = {
         .out = row_of(op->out, 0, op->w.n_out),
         .out_stride = (size_t)op->w.n_out,
@@ -80,7 +81,10 @@ static void run_matmul(struct list *l, struct op *op, struct range r, int thread
         .row_hi = r.hi,
         .n_tokens = op->n,
     };
-    k->format[op->w.type].matmul(&args);
+    if (weight_layout(l, op) == LAYOUT_LANES)
+        f->matmul_lanes(&args);
+    else
+        f->matmul(&args);
 }
 
 // Rows to claim at once.
@@ -92,6 +96,9 @@ static int matmul_step(const struct list *l, const struct weight *w, int n)
     step = least > step ? (int)least : step;
     return (step + CLAIM_ROWS) / CLAIM_ROWS * CLAIM_ROWS;
 }
+
+_Static_assert(CLAIM_ROWS % LANE_ROWS == 0, "claims begin at groups of rows");
+
 void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n)
 {
     CHECK(kernels_can(w->type) && w->n_in <= l->limits.max_width);

@@ -2,16 +2,36 @@
 // one group; silu_mul alone, whose rows are long, splits by blocks of columns.
 #include "backend/cpu/cpu.h"
 #include "base/check.h"
+#include "kernels/lanes.h"
 
 #include <string.h>
+
+// Row `id` of a matrix in lane form, a block at a time.
+static void decode_lanes(const struct format_kernels *f, float *out, const uint8_t *w,
+                         const struct weight *of, size_t id)
+{
+    const struct wtype_info *info = wtype_info(of->type);
+    const uint8_t *lanes = w + id / LANE_ROWS * LANE_ROWS * of->row_bytes;
+    for (int i = 0; i < of->n_in; i += info->width, lanes += LANE_ROWS * info->bytes) {
+        uint8_t block[LANE_MAX_BLOCK];
+        lanes_take(of->type, block, lanes, (int)(id % LANE_ROWS));
+        f->decode(out + i, block, info->width);
+    }
+}
 
 static void run_embed(struct list *l, struct op *op, struct range r, int thread)
 {
     const struct format_kernels *f = &l->backend->kernels->format[op->w.type];
+    const uint8_t *w = weight_at(l, op);
     (void)thread;
-    for (int t = r.lo; t < r.hi; t++)
-        f->decode(row_of(op->out, t, op->w.n_in),
-                  weight_at(l, op) + (size_t)op->ids[t] * op->w.row_bytes, (size_t)op->w.n_in);
+    for (int t = r.lo; t < r.hi; t++) {
+        float *out = row_of(op->out, t, op->w.n_in);
+        size_t id = (size_t)op->ids[t];
+        if (weight_layout(l, op) == LAYOUT_LANES)
+            decode_lanes(f, out, w, &op->w, id);
+        else
+            f->decode(out, w + id * op->w.row_bytes, (size_t)op->w.n_in);
+    }
 }
 
 void op_embed(struct list *l, struct buf *out, const struct weight *w, const int32_t *ids, int n)

@@ -18,23 +18,21 @@ static inline float weight_bf16(const uint8_t *w, size_t i)
     return bfloat_to_float(load_u16(w + i * 2));
 }
 
-#define FLOAT_FORMAT(name)                                                    \
-    void scalar_decode_##name(float *out, const void *blocks, size_t n)       \
-    {                                                                         \
-        for (size_t i = 0; i < n; i++)                                        \
-            out[i] = weight_##name(blocks, i);                                \
-    }                                                                         \
-    static float dot_##name(const uint8_t *w, const uint8_t *x, size_t n)     \
-    {                                                                         \
-        float s[8] = {0};                                                     \
-        for (size_t i = 0; i < n; i++)                                        \
-            s[i % 8] = fmaf(weight_##name(w, i), weight_f32(x, i), s[i % 8]); \
-        return lanes_sum(s);                                                  \
-    }                                                                         \
-    void scalar_matmul_##name(const struct matmul_args *a)                    \
-    {                                                                         \
-        scalar_matmul(a, dot_##name);                                         \
-    }
+#define FLOAT_FORMAT(name)                                                           \
+    void scalar_decode_##name(float *out, const void *blocks, size_t n)              \
+    {                                                                                \
+        for (size_t i = 0; i < n; i++)                                               \
+            out[i] = weight_##name(blocks, i);                                       \
+    }                                                                                \
+    static float dot_##name(float acc, const uint8_t *w, const uint8_t *x, size_t n) \
+    {                                                                                \
+        float s[8] = {0};                                                            \
+        (void)acc; /* a row is summed as a whole */                                  \
+        for (size_t i = 0; i < n; i++)                                               \
+            s[i % 8] = fmaf(weight_##name(w, i), weight_f32(x, i), s[i % 8]);        \
+        return lanes_sum(s);                                                         \
+    }                                                                                \
+    SCALAR_MATMUL(name, dot_##name)
 
 FLOAT_FORMAT(f32)
 FLOAT_FORMAT(f16)

@@ -31,11 +31,10 @@ void scalar_decode_q4_1(float *out, const void *blocks, size_t n)
     }
 }
 
-static float dot_q4_0(const uint8_t *w, const uint8_t *x, size_t n)
+static float dot_q4_0(float acc, const uint8_t *w, const uint8_t *x, size_t n)
 {
     const struct block_q4_0 *b = (const void *)w;
     const struct act_q8 *a = (const void *)x;
-    float acc = 0;
     for (size_t i = 0; i < n / 32; i++) {
         int8_t q[32];
         unpack(q, b[i].qs);
@@ -47,11 +46,10 @@ static float dot_q4_0(const uint8_t *w, const uint8_t *x, size_t n)
     return acc;
 }
 
-static float dot_q4_1(const uint8_t *w, const uint8_t *x, size_t n)
+static float dot_q4_1(float acc, const uint8_t *w, const uint8_t *x, size_t n)
 {
     const struct block_q4_1 *b = (const void *)w;
     const struct act_q8 *a = (const void *)x;
-    float acc = 0;
     for (size_t i = 0; i < n / 32; i++) {
         int8_t q[32];
         unpack(q, b[i].qs);
@@ -64,12 +62,6 @@ static float dot_q4_1(const uint8_t *w, const uint8_t *x, size_t n)
     return acc;
 }
 
-void scalar_matmul_q4_0(const struct matmul_args *a)
-{
-    scalar_matmul(a, dot_q4_0);
-}
+SCALAR_MATMUL_LANES(q4_0, WT_Q4_0, dot_q4_0)
 
-void scalar_matmul_q4_1(const struct matmul_args *a)
-{
-    scalar_matmul(a, dot_q4_1);
-}
+SCALAR_MATMUL_LANES(q4_1, WT_Q4_1, dot_q4_1)

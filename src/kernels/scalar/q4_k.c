@@ -76,11 +76,10 @@ void scalar_decode_q5_k(float *out, const void *blocks, size_t n)
     }
 }
 
-static float dot_q4_k(const uint8_t *w, const uint8_t *x, size_t n)
+static float dot_q4_k(float acc, const uint8_t *w, const uint8_t *x, size_t n)
 {
     const struct block_q4_k *b = (const void *)w;
     const struct act_q8k *a = (const void *)x;
-    float acc = 0;
     for (size_t i = 0; i < n / 256; i++) {
         struct unpacked u;
         unpack_q4_k(&u, b + i);
@@ -89,11 +88,10 @@ static float dot_q4_k(const uint8_t *w, const uint8_t *x, size_t n)
     return acc;
 }
 
-static float dot_q5_k(const uint8_t *w, const uint8_t *x, size_t n)
+static float dot_q5_k(float acc, const uint8_t *w, const uint8_t *x, size_t n)
 {
     const struct block_q5_k *b = (const void *)w;
     const struct act_q8k *a = (const void *)x;
-    float acc = 0;
     for (size_t i = 0; i < n / 256; i++) {
         struct unpacked u;
         unpack_q5_k(&u, b + i);
@@ -102,12 +100,6 @@ static float dot_q5_k(const uint8_t *w, const uint8_t *x, size_t n)
     return acc;
 }
 
-void scalar_matmul_q4_k(const struct matmul_args *a)
-{
-    scalar_matmul(a, dot_q4_k);
-}
+SCALAR_MATMUL_LANES(q4_k, WT_Q4_K, dot_q4_k)
 
-void scalar_matmul_q5_k(const struct matmul_args *a)
-{
-    scalar_matmul(a, dot_q5_k);
-}
+SCALAR_MATMUL_LANES(q5_k, WT_Q5_K, dot_q5_k)

@@ -26,11 +26,10 @@ void scalar_decode_q6_k(float *out, const void *blocks, size_t n)
     }
 }
 
-static float dot(const uint8_t *w, const uint8_t *x, size_t n)
+static float dot(float acc, const uint8_t *w, const uint8_t *x, size_t n)
 {
     const struct block_q6_k *b = (const void *)w;
     const struct act_q8k *a = (const void *)x;
-    float acc = 0;
     for (size_t i = 0; i < n / 256; i++) {
         int8_t q[256];
         unpack(q, b + i);
@@ -46,7 +45,4 @@ static float dot(const uint8_t *w, const uint8_t *x, size_t n)
     return acc;
 }
 
-void scalar_matmul_q6_k(const struct matmul_args *a)
-{
-    scalar_matmul(a, dot);
-}
+SCALAR_MATMUL_LANES(q6_k, WT_Q6_K, dot)

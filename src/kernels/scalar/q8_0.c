@@ -8,11 +8,10 @@ void scalar_decode_q8_0(float *out, const void *blocks, size_t n)
         out[i] = half_to_float(b[i / 32].d) * (float)b[i / 32].qs[i % 32];
 }
 
-static float dot(const uint8_t *w, const uint8_t *x, size_t n)
+static float dot(float acc, const uint8_t *w, const uint8_t *x, size_t n)
 {
     const struct block_q8_0 *b = (const void *)w;
     const struct act_q8 *a = (const void *)x;
-    float acc = 0;
     for (size_t i = 0; i < n / 32; i++) {
         int isum = 0;
         for (int k = 0; k < 32; k++)
@@ -22,7 +21,4 @@ static float dot(const uint8_t *w, const uint8_t *x, size_t n)
     return acc;
 }
 
-void scalar_matmul_q8_0(const struct matmul_args *a)
-{
-    scalar_matmul(a, dot);
-}
+SCALAR_MATMUL_LANES(q8_0, WT_Q8_0, dot)

@@ -94,17 +94,26 @@ static inline float scalar_silu(float x)
 
 // ---- matmul ------------------------------------------------------------------------------------
 
+// acc and n weights times n activations, summed as the format says (see kernels.h).
+typedef float scalar_dot(float acc, const uint8_t *w, const uint8_t *x, size_t n);
+
 // out[t][r] = dot(row r, token t) for the whole range.
-static inline void scalar_matmul(const struct matmul_args *a,
-                                 float (*dot)(const uint8_t *w, const uint8_t *x, size_t n))
-{
-    for (int r = a->row_lo; r < a->row_hi; r++) {
-        const uint8_t *w = (const uint8_t *)a->w + (size_t)r * a->w_stride;
-        for (int t = 0; t < a->n_tokens; t++)
-            a->out[(size_t)t * a->out_stride + (size_t)r] =
-                dot(w, (const uint8_t *)a->x + (size_t)t * a->x_stride, a->n_in);
+void scalar_matmul(const struct matmul_args *a, scalar_dot *dot);
+void scalar_matmul_lanes(const struct matmul_args *a, uint32_t type, scalar_dot *dot);
+
+#define SCALAR_MATMUL(name, dot)                           \
+    void scalar_matmul_##name(const struct matmul_args *a) \
+    {                                                      \
+        scalar_matmul(a, dot);                             \
     }
-}
+
+// For a format that has a lane form.
+#define SCALAR_MATMUL_LANES(name, type, dot)                     \
+    SCALAR_MATMUL(name, dot)                                     \
+    void scalar_matmul_lanes_##name(const struct matmul_args *a) \
+    {                                                            \
+        scalar_matmul_lanes(a, type, dot);                       \
+    }
 
 // Sub-block scales and minima of Q4_K and Q5_K: 6 bits each, packed in 12 bytes (see blocks.h).
 static inline void k_scales(uint8_t sc[8], uint8_t m[8], const uint8_t s[12])
@@ -121,7 +130,8 @@ static inline void k_scales(uint8_t sc[8], uint8_t m[8], const uint8_t s[12])
 
 #define SCALAR_FORMAT(name)                                              \
     void scalar_decode_##name(float *out, const void *blocks, size_t n); \
-    void scalar_matmul_##name(const struct matmul_args *a);
+    void scalar_matmul_##name(const struct matmul_args *a);              \
+    void scalar_matmul_lanes_##name(const struct matmul_args *a);
 
 SCALAR_FORMAT(f32)
 SCALAR_FORMAT(f16)

@@ -3,7 +3,8 @@
 
 #include "kernels/kernels.h"
 
-void avx2_fill(struct kernels *k); // needs AVX2, FMA and F16C
+void avx2_fill(struct kernels *k);
+void avx512_fill(struct kernels *k); // after avx2_fill
 
 void avx2_matmul_f32(const struct matmul_args *a);
 void avx2_matmul_f16(const struct matmul_args *a);

@@ -1,0 +1,8 @@
+// The AVX-512 entries of the kernel table, over those of AVX2. Every one gives the bits of the
+// scalar kernel.
+#include "kernels/x86/x86.h"
+
+void avx512_fill(struct kernels *k)
+{
+    k->isa = isa_name(ISA_AVX512);
+}
