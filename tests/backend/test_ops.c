@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 #include "base/rng.h"
 #include "kernels/encode.h"
+#include "kernels/lanes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -167,6 +168,54 @@ static void products_are_those_of_plain_loops(void **state)
     check_product(WT_Q4_0, 512, 17, 2, 1e-2);
     check_product(WT_Q4_K, 256, 64, 9, 1e-2);
     check_product(WT_Q6_K, 512, 48, 1, 1e-2);
+}
+
+// The piece of `w` in lane form instead of rows.
+static void weight_turn(struct bench *t, const struct weight *w)
+{
+    size_t n_rows = (size_t)w->n_out;
+    uint8_t *rows = t->pieces[w->piece], *lanes = malloc(lanes_rows(n_rows) * w->row_bytes);
+    assert_non_null(lanes);
+    for (size_t r = 0; r < n_rows; r += LANE_ROWS)
+        lanes_pack(w->type, lanes + r * w->row_bytes, rows + r * w->row_bytes, w->row_bytes,
+                   n_rows - r < LANE_ROWS ? (int)(n_rows - r) : LANE_ROWS);
+    free(rows);
+    t->pieces[w->piece] = lanes;
+    t->layouts[w->piece] = LAYOUT_LANES;
+}
+
+static void weights_in_lanes_give_the_bits_of_rows(void **state)
+{
+    (void)state;
+    enum { IN = 512, OUT = 45, N = 3 };
+    static const uint32_t types[] = {WT_Q4_0, WT_Q8_0, WT_Q4_K, WT_Q6_K};
+    static const int32_t ids[N] = {44, 0, 17};
+    static float exact[IN * OUT], product[2][N * OUT], embedded[2][N * IN];
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        struct bench t;
+        bench_open(&t, 2);
+        struct weight w = weight_new(&t, types[i], IN, OUT, exact);
+        struct buf *in = buf_filled(&t, N * IN, NULL), *to = buf_filled(&t, N * OUT, NULL);
+        struct buf *rows = buf_filled(&t, N * IN, NULL);
+        for (int lanes = 0; lanes < 2; lanes++) {
+            if (lanes)
+                weight_turn(&t, &w);
+            wait_all(&t);
+            op_matmul(t.l, to, in, &w, N);
+            op_embed(t.l, rows, &w, ids, N);
+            run(&t);
+            buf_read(to, 0, product[lanes], sizeof *product);
+            buf_read(rows, 0, embedded[lanes], sizeof *embedded);
+        }
+        assert_memory_equal(product[0], product[1], sizeof *product);
+        assert_memory_equal(embedded[0], embedded[1], sizeof *embedded);
+        for (int row = 0; row < N; row++)
+            assert_memory_equal(embedded[0] + row * IN, exact + ids[row] * IN, IN * sizeof *exact);
+        buf_free(in);
+        buf_free(to);
+        buf_free(rows);
+        bench_close(&t);
+    }
 }
 
 // One input for products of formats that quantize it differently, twice, with a change in between.
@@ -458,6 +507,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_those_of_plain_loops),
+        cmocka_unit_test(weights_in_lanes_give_the_bits_of_rows),
         cmocka_unit_test(an_input_is_quantized_again_when_it_changes),
         cmocka_unit_test(row_operations_are_those_of_plain_loops),
         cmocka_unit_test(heads_are_normed_one_by_one),
