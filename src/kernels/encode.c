@@ -2,6 +2,7 @@
 // stores it, and rounds the weights with the scale as it was stored.
 #include "kernels/encode.h"
 
+#include "kernels/scalar/codebooks.h"
 #include "kernels/scalar/scalar.h"
 
 // Nearest integer in [low, high]; a NaN becomes low.
@@ -143,6 +144,43 @@ static void encode_q8_0(void *block, const float *x)
         b->qs[i] = (int8_t)nearest(x[i] * id, -127, 127);
 }
 
+// The number of the table's value nearest to x.
+static uint8_t nearest_in(const int8_t table[16], float x)
+{
+    uint8_t best = 0;
+    for (uint8_t k = 1; k < 16; k++)
+        if (fabsf(x - (float)table[k]) < fabsf(x - (float)table[best]))
+            best = k;
+    return best;
+}
+
+static void encode_iq4_nl(void *block, const float *x)
+{
+    struct block_iq4_nl *b = block;
+    uint8_t q[32];
+    b->d = half_from_float(extreme(x, 32) / -127.0f); // the lowest value is the largest
+    float id = inverse(half_to_float(b->d));
+    for (int i = 0; i < 32; i++)
+        q[i] = nearest_in(codebook_iq4_nl, x[i] * id);
+    pack_nibbles(b->qs, q);
+}
+
+// The scale brings the largest magnitude into [8, 16), whose upper part becomes 12.
+static void encode_mxfp4(void *block, const float *x)
+{
+    struct block_mxfp4 *b = block;
+    uint8_t q[32];
+    float top = fabsf(extreme(x, 32));
+    int exponent = 128;
+    if (top < INFINITY)
+        frexpf(top, &exponent);
+    b->e = (uint8_t)(top > 0 ? nearest((float)(exponent - 4 + 128), 0, 254) : 0);
+    float scale = e8m0_half(b->e);
+    for (int i = 0; i < 32; i++)
+        q[i] = nearest_in(codebook_mxfp4, x[i] / scale);
+    pack_nibbles(b->qs, q);
+}
+
 // ---- 256 weights a block -----------------------------------------------------------------------
 
 // What Q4_K and Q5_K share: the two scales, the packed sub-block scales and minima, the weights.
@@ -245,11 +283,141 @@ static void encode_q6_k(void *block, const float *x)
         }
 }
 
+static void pack_two_bits(uint8_t qs[64], const uint8_t q[256])
+{
+    memset(qs, 0, 64);
+    for (int i = 0; i < 256; i++)
+        qs[i / 128 * 32 + i % 32] |= (uint8_t)((q[i] & 3) << i % 128 / 32 * 2);
+}
+
+static void encode_q2_k(void *block, const float *x)
+{
+    struct block_q2_k *b = block;
+    float scale[16], minimum[16], max_scale = 0, max_minimum = 0;
+    for (int j = 0; j < 16; j++) {
+        float min, max;
+        extent(x + 16 * j, 16, &min, &max);
+        minimum[j] = min < 0 ? -min : 0;
+        scale[j] = (max + minimum[j]) / 3.0f;
+        max_scale = scale[j] > max_scale ? scale[j] : max_scale;
+        max_minimum = minimum[j] > max_minimum ? minimum[j] : max_minimum;
+    }
+    b->d = half_from_float(max_scale / 15.0f);
+    b->dmin = half_from_float(max_minimum / 15.0f);
+    float d = half_to_float(b->d), dmin = half_to_float(b->dmin);
+    uint8_t q[256];
+    for (int j = 0; j < 16; j++) {
+        int sc = nearest(scale[j] * inverse(d), 0, 15);
+        int m = nearest(minimum[j] * inverse(dmin), 0, 15);
+        b->scales[j] = (uint8_t)(sc | m << 4);
+        float id = inverse(d * (float)sc), from = dmin * (float)m;
+        for (int i = 16 * j; i < 16 * j + 16; i++)
+            q[i] = (uint8_t)nearest((x[i] + from) * id, 0, 3);
+    }
+    pack_two_bits(b->qs, q);
+}
+
+// Scales of six bits round 32 for `n` sub-blocks whose extreme weights shall become `lowest`;
+// returns d.
+static float round_scales(uint16_t *half, uint8_t *sc, const float *x, int n, float lowest)
+{
+    float scale[16], top = 0;
+    for (int j = 0; j < n; j++) {
+        scale[j] = extreme(x + 256 / n * j, 256 / n) / lowest;
+        top = fabsf(scale[j]) > top ? fabsf(scale[j]) : top;
+    }
+    *half = half_from_float(top / 31.0f);
+    float d = half_to_float(*half);
+    for (int j = 0; j < n; j++)
+        sc[j] = (uint8_t)(nearest(scale[j] * inverse(d), -31, 31) + 32);
+    return d;
+}
+
+static void encode_q3_k(void *block, const float *x)
+{
+    struct block_q3_k *b = block;
+    uint8_t sc[16], q[256];
+    uint16_t half;
+    float d = round_scales(&half, sc, x, 16, -4);
+    b->d = half;
+    memset(b->scales, 0, sizeof b->scales);
+    for (int j = 0; j < 16; j++) {
+        b->scales[j % 8] |= (uint8_t)((sc[j] & 15) << j / 8 * 4);
+        b->scales[8 + j % 4] |= (uint8_t)((sc[j] >> 4) << j / 4 * 2);
+    }
+    memset(b->hmask, 0, sizeof b->hmask);
+    for (int i = 0; i < 256; i++) {
+        q[i] = (uint8_t)(nearest(x[i] * inverse(d * (float)(sc[i / 16] - 32)), -4, 3) + 4);
+        b->hmask[i % 32] |= (uint8_t)((q[i] >> 2) << i / 32);
+    }
+    pack_two_bits(b->qs, q);
+}
+
+static void encode_iq4_xs(void *block, const float *x)
+{
+    struct block_iq4_xs *b = block;
+    uint8_t sc[8], q[32];
+    uint16_t half, high = 0;
+    float d = round_scales(&half, sc, x, 8, -127);
+    b->d = half;
+    memset(b->scales_l, 0, sizeof b->scales_l);
+    for (int j = 0; j < 8; j++) {
+        b->scales_l[j / 2] |= (uint8_t)((sc[j] & 15) << j % 2 * 4);
+        high |= (uint16_t)((sc[j] >> 4) << 2 * j);
+        float id = inverse(d * (float)(sc[j] - 32));
+        for (int i = 0; i < 32; i++)
+            q[i] = nearest_in(codebook_iq4_nl, x[32 * j + i] * id);
+        pack_nibbles(b->qs + 16 * j, q);
+    }
+    b->scales_h = high;
+}
+
+static uint16_t round_ternary(uint8_t q[256], const float *x)
+{
+    uint16_t d = half_from_float(fabsf(extreme(x, 256)));
+    float id = inverse(half_to_float(d));
+    for (int i = 0; i < 256; i++)
+        q[i] = (uint8_t)(nearest(x[i] * id, -1, 1) + 1);
+    return d;
+}
+
+static void encode_tq2_0(void *block, const float *x)
+{
+    struct block_tq2_0 *b = block;
+    uint8_t q[256];
+    b->d = round_ternary(q, x);
+    pack_two_bits(b->qs, q);
+}
+
+// `digits` trits, `step` apart, as a fraction to base 3, rounded up to 1/256.
+static uint8_t pack_trits(const uint8_t *q, int step, int digits)
+{
+    int v = 0;
+    for (int n = 0; n < 5; n++)
+        v = v * 3 + (n < digits ? q[n * step] : 0);
+    return (uint8_t)((v * 256 + 242) / 243);
+}
+
+static void encode_tq1_0(void *block, const float *x)
+{
+    struct block_tq1_0 *b = block;
+    uint8_t q[256];
+    b->d = round_ternary(q, x);
+    for (int i = 0; i < 32; i++)
+        b->qs[i] = pack_trits(q + i, 32, 5);
+    for (int i = 0; i < 16; i++)
+        b->qs[32 + i] = pack_trits(q + 160 + i, 16, 5);
+    for (int i = 0; i < 4; i++)
+        b->qh[i] = pack_trits(q + 240 + i, 4, 4);
+}
+
 static void (*const encoders[WT_COUNT])(void *block, const float *x) = {
-    [WT_F32] = encode_f32,   [WT_F16] = encode_f16,   [WT_BF16] = encode_bf16,
-    [WT_Q4_0] = encode_q4_0, [WT_Q4_1] = encode_q4_1, [WT_Q5_0] = encode_q5_0,
-    [WT_Q5_1] = encode_q5_1, [WT_Q8_0] = encode_q8_0, [WT_Q4_K] = encode_q4_k,
-    [WT_Q5_K] = encode_q5_k, [WT_Q6_K] = encode_q6_k,
+    [WT_F32] = encode_f32,       [WT_F16] = encode_f16,     [WT_BF16] = encode_bf16,
+    [WT_Q4_0] = encode_q4_0,     [WT_Q4_1] = encode_q4_1,   [WT_Q5_0] = encode_q5_0,
+    [WT_Q5_1] = encode_q5_1,     [WT_Q8_0] = encode_q8_0,   [WT_Q4_K] = encode_q4_k,
+    [WT_Q5_K] = encode_q5_k,     [WT_Q6_K] = encode_q6_k,   [WT_IQ4_NL] = encode_iq4_nl,
+    [WT_MXFP4] = encode_mxfp4,   [WT_Q2_K] = encode_q2_k,   [WT_Q3_K] = encode_q3_k,
+    [WT_IQ4_XS] = encode_iq4_xs, [WT_TQ2_0] = encode_tq2_0, [WT_TQ1_0] = encode_tq1_0,
 };
 
 bool kernels_encode(uint32_t type, void *out, const float *x, size_t n)

@@ -5,6 +5,7 @@
 #include "kernels/blocks.h"
 
 // Encodes `n` floats into blocks at `out`. False when there is no encoder for `type` (there is one
-// for every format that kernels_can multiply) or `n` is no multiple of its block width. Infinities
-// and NaNs give some block, without harm.
+// for every format that kernels_can multiply, except those that choose points of a grid: IQ1, IQ2
+// and IQ3) or `n` is no multiple of its block width. Infinities and NaNs give some block, without
+// harm.
 bool kernels_encode(uint32_t type, void *out, const float *x, size_t n);

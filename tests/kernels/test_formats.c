@@ -39,8 +39,15 @@ static void layouts_are_those_of_the_files(void **state)
         assert_int_equal(info->bytes, json_integer_value(json_object_get(entry, "block_bytes")));
         seen++;
     }
-    assert_true(seen >= 11);
+    assert_int_equal(seen, 25);
     json_decref(index);
+}
+
+// Whether a decoded weight may be rounded more than once.
+static bool rounds(uint32_t type)
+{
+    return type == WT_Q4_1 || type == WT_Q5_1 || type == WT_Q2_K || type == WT_Q4_K ||
+           type == WT_Q5_K || type == WT_Q6_K;
 }
 
 static void decoding_is_exact(void **state)
@@ -64,109 +71,19 @@ static void decoding_is_exact(void **state)
         assert_int_equal(row_bytes, size);
         float *got = malloc(want_size);
         scalar->format[type].decode(got, blocks, n);
-        // A product of more than two factors may round once more.
+        // Where a minimum is taken off, or scales have more bits than a float's product can hold,
+        // the order of rounding is ours.
         for (size_t i = 0; i < n; i++)
             if (got[i] != want[i] && !(fabsf(got[i] - want[i]) <= 1e-6f * fabsf(want[i])))
                 fail_msg("%s[%zu]: %.9g, not %.9g", name, i, (double)got[i], (double)want[i]);
-        if (type == WT_F32 || type == WT_F16 || type == WT_BF16 || type == WT_Q8_0 ||
-            type == WT_Q4_0 || type == WT_Q5_0)
+        if (!rounds(type))
             assert_memory_equal(got, want, want_size);
         free(got);
         free(blocks);
         free(want_bytes);
         compared++;
     }
-    assert_int_equal(compared, 11);
-}
-
-// ---- the layouts once more, weight by weight, from the drawings in blocks.h --------------
-
-static double half_at(const uint8_t *p)
-{
-    uint16_t h = (uint16_t)(p[0] | p[1] << 8);
-    double v = h >> 10 & 31 ? ldexp(1024 + (h & 1023), (h >> 10 & 31) - 25) : ldexp(h & 1023, -24);
-    return h >> 15 ? -v : v;
-}
-
-static int bit_at(const uint8_t *p, int bit)
-{
-    return p[bit / 8] >> bit % 8 & 1;
-}
-
-// Nibble i of 32 that lie as 16 bytes.
-static int nibble32(const uint8_t *qs, int i)
-{
-    return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
-}
-
-static double k_value(const uint8_t *b, const uint8_t *qh, const uint8_t *qs, int i)
-{
-    const uint8_t *s = b + 4;
-    int j = i / 32, l = i % 32, byte = qs[i / 64 * 32 + l];
-    int q = j % 2 ? byte >> 4 : byte & 15;
-    int sc = j < 4 ? s[j] % 64 : s[j + 4] % 16 + 16 * (s[j - 4] / 64);
-    int m = j < 4 ? s[j + 4] % 64 : s[j + 4] / 16 + 16 * (s[j] / 64);
-    if (qh)
-        q += 16 * (qh[l] >> j & 1);
-    return half_at(b) * sc * q - half_at(b + 2) * m;
-}
-
-static double q6_k_value(const uint8_t *b, int i)
-{
-    int h = i / 128, quarter = i % 128 / 32, l = i % 32;
-    int low = b[64 * h + 32 * (quarter % 2) + l], high = b[128 + 32 * h + l];
-    int q = (quarter < 2 ? low % 16 : low / 16) + 16 * (high >> 2 * quarter & 3);
-    return half_at(b + 208) * (int8_t)b[192 + i / 16] * (q - 32);
-}
-
-static double value(uint32_t type, const uint8_t *b, int i)
-{
-    switch (type) {
-    case WT_Q4_0:
-        return half_at(b) * (nibble32(b + 2, i) - 8);
-    case WT_Q4_1:
-        return half_at(b) * nibble32(b + 4, i) + half_at(b + 2);
-    case WT_Q5_0:
-        return half_at(b) * (nibble32(b + 6, i) + 16 * bit_at(b + 2, i) - 16);
-    case WT_Q5_1:
-        return half_at(b) * (nibble32(b + 8, i) + 16 * bit_at(b + 4, i)) + half_at(b + 2);
-    case WT_Q8_0:
-        return half_at(b) * (int8_t)b[2 + i];
-    case WT_Q4_K:
-        return k_value(b, NULL, b + 16, i);
-    case WT_Q5_K:
-        return k_value(b, b + 16, b + 48, i);
-    default:
-        return q6_k_value(b, i);
-    }
-}
-
-static void every_weight_lies_where_the_layout_says(void **state)
-{
-    (void)state;
-    static const uint32_t types[] = {WT_Q4_0, WT_Q4_1, WT_Q5_0, WT_Q5_1,
-                                     WT_Q8_0, WT_Q4_K, WT_Q5_K, WT_Q6_K};
-    struct rng r;
-    rng_init(&r, 3);
-    for (size_t k = 0; k < sizeof types / sizeof *types; k++)
-        for (int round = 0; round < 50; round++) {
-            const struct wtype_info *info = wtype_info(types[k]);
-            uint8_t block[256];
-            float y[256];
-            for (int i = 0; i < info->bytes; i++)
-                block[i] = (uint8_t)rng_u64(&r);
-            // Scales are finite: the exponent's top bit is clear.
-            int d_at = types[k] == WT_Q6_K ? 208 : 0;
-            block[d_at + 1] &= 0xbf;
-            if (types[k] != WT_Q8_0 && types[k] != WT_Q4_0 && types[k] != WT_Q5_0 && !d_at)
-                block[3] &= 0xbf;
-            scalar->format[types[k]].decode(y, block, info->width);
-            for (int i = 0; i < info->width; i++) {
-                double want = value(types[k], block, i);
-                if (!(fabs(y[i] - want) <= 1e-6 * fabs(want) + 1e-9))
-                    fail_msg("%s[%d]: %.9g, not %.9g", info->name, i, (double)y[i], want);
-            }
-        }
+    assert_int_equal(compared, 25);
 }
 
 static void unknown_types_and_sizes_are_refused(void **state)
@@ -177,7 +94,7 @@ static void unknown_types_and_sizes_are_refused(void **state)
     assert_null(wtype_info(WT_COUNT));
     assert_null(wtype_info(UINT32_MAX));
     assert_false(kernels_can(4));
-    assert_false(kernels_can(WT_IQ2_XXS));
+    assert_false(kernels_can(WT_I8));
     assert_false(kernels_can(UINT32_MAX));
     assert_int_equal(wtype_from_name("Q4_X"), -1);
     assert_int_equal(wtype_from_name("q4_k"), WT_Q4_K);
@@ -194,6 +111,13 @@ static void unknown_types_and_sizes_are_refused(void **state)
     assert_int_equal(kv_type_from_name("f8"), -1);
     assert_int_equal(isa_from_name("AVX2"), ISA_AVX2);
     assert_int_equal(isa_from_name("avx3"), -1);
+}
+
+// Formats that choose points of a codebook have no encoder.
+static bool is_grid(uint32_t type)
+{
+    return type == WT_IQ1_S || type == WT_IQ1_M || type == WT_IQ2_XXS || type == WT_IQ2_XS ||
+           type == WT_IQ2_S || type == WT_IQ3_XXS || type == WT_IQ3_S;
 }
 
 // Root mean square error of encoding relative to that of the values.
@@ -221,9 +145,11 @@ static void encoding_loses_little(void **state)
     static const struct {
         uint32_t type;
         double bound;
-    } bounds[] = {{WT_F32, 0},     {WT_F16, 3e-4},  {WT_BF16, 2e-3}, {WT_Q8_0, 0.012},
-                  {WT_Q4_0, 0.14}, {WT_Q4_1, 0.11}, {WT_Q5_0, 0.08}, {WT_Q5_1, 0.055},
-                  {WT_Q4_K, 0.12}, {WT_Q5_K, 0.06}, {WT_Q6_K, 0.035}};
+    } bounds[] = {{WT_F32, 0},      {WT_F16, 3e-4},  {WT_BF16, 2e-3},  {WT_Q8_0, 0.012},
+                  {WT_Q4_0, 0.14},  {WT_Q4_1, 0.11}, {WT_Q5_0, 0.08},  {WT_Q5_1, 0.055},
+                  {WT_Q4_K, 0.12},  {WT_Q5_K, 0.06}, {WT_Q6_K, 0.035}, {WT_IQ4_NL, 0.12},
+                  {WT_MXFP4, 0.15}, {WT_Q2_K, 0.4},  {WT_Q3_K, 0.25},  {WT_IQ4_XS, 0.12},
+                  {WT_TQ2_0, 0.9},  {WT_TQ1_0, 0.9}};
     enum { N = 4096 };
     float x[N];
     struct rng r;
@@ -243,8 +169,8 @@ static void encoding_loses_little(void **state)
         encoders++;
     }
     for (uint32_t type = 0; type < WT_COUNT; type++)
-        encoders -= kernels_can(type);
-    assert_int_equal(encoders, 0); // every format that has kernels has an encoder
+        encoders -= kernels_can(type) && !is_grid(type);
+    assert_int_equal(encoders, 0); // every format that has kernels has an encoder, but for grids
     uint8_t block[256];
     assert_false(kernels_encode(WT_IQ2_S, block, x, 256));
     assert_false(kernels_encode(WT_Q8_0, block, x, 33));
@@ -257,7 +183,7 @@ static void encoding_keeps_what_is_exact(void **state)
     float zero[256] = {0}, y[256];
     uint8_t blocks[1024];
     for (uint32_t type = 0; type < WT_COUNT; type++) {
-        if (!kernels_can(type))
+        if (!kernels_can(type) || is_grid(type))
             continue;
         assert_true(kernels_encode(type, blocks, zero, 256));
         scalar->format[type].decode(y, blocks, 256);
@@ -283,7 +209,7 @@ static void encoding_survives_what_is_no_number(void **state)
     for (int i = 0; i < 256; i++)
         x[i] = i % 3 ? NAN : i % 2 ? INFINITY : -3e38f;
     for (uint32_t type = 0; type < WT_COUNT; type++)
-        if (kernels_can(type))
+        if (kernels_can(type) && !is_grid(type))
             assert_true(kernels_encode(type, blocks, x, 256));
 }
 
@@ -322,7 +248,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layouts_are_those_of_the_files),
         cmocka_unit_test(decoding_is_exact),
-        cmocka_unit_test(every_weight_lies_where_the_layout_says),
         cmocka_unit_test(unknown_types_and_sizes_are_refused),
         cmocka_unit_test(encoding_loses_little),
         cmocka_unit_test(encoding_keeps_what_is_exact),

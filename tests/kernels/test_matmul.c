@@ -7,6 +7,7 @@
 #include "kernels/encode.h"
 #include "kernels/kernels.h"
 #include "kernels/lanes.h"
+#include "scales.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -55,30 +56,6 @@ static uint16_t random_half(enum filling filling)
     return h;
 }
 
-static void put_half(uint8_t *at, uint16_t h)
-{
-    memcpy(at, &h, sizeof h);
-}
-
-// Any bytes are a block, but its scales should be sane numbers.
-static void put_scales(uint32_t type, uint8_t *block, enum filling filling)
-{
-    switch (type) {
-    case WT_Q4_K:
-    case WT_Q5_K:
-    case WT_Q4_1:
-    case WT_Q5_1:
-        put_half(block + 2, random_half(filling));
-        put_half(block, random_half(filling));
-        break;
-    case WT_Q6_K:
-        put_half(block + 208, random_half(filling));
-        break;
-    default:
-        put_half(block, random_half(filling));
-    }
-}
-
 static void fill_float_weights(const struct problem *p, uint8_t *row, enum filling filling)
 {
     for (size_t i = 0; i < p->n_in; i++) {
@@ -114,7 +91,7 @@ static void fill_weights(const struct problem *p, enum filling filling)
             for (size_t b = 0; b < p->row_bytes; b += info->bytes)
                 memset(row + b + 192, 0x80, 16);
         for (size_t b = 0; b < p->row_bytes && filling != ZERO; b += info->bytes)
-            put_scales(p->type, row + b, filling);
+            scales_put(p->type, row + b, random_half(filling), random_half(filling));
     }
 }
 

@@ -44,6 +44,12 @@ static inline float bfloat_to_float(uint16_t b)
     return float_from_bits((uint32_t)b << 16);
 }
 
+// 2^(e - 128), exact: the scale of MXFP4, whose table counts halves. The two lowest are subnormal.
+static inline float e8m0_half(uint8_t e)
+{
+    return float_from_bits(e < 2 ? 0x200000u << e : (uint32_t)(e - 1) << 23);
+}
+
 // ---- the eight-lane sum ------------------------------------------------------------------------
 
 static inline float lanes_sum(const float s[8])
@@ -141,9 +147,23 @@ SCALAR_FORMAT(q4_1)
 SCALAR_FORMAT(q5_0)
 SCALAR_FORMAT(q5_1)
 SCALAR_FORMAT(q8_0)
+SCALAR_FORMAT(iq4_nl)
+SCALAR_FORMAT(mxfp4)
+SCALAR_FORMAT(q2_k)
+SCALAR_FORMAT(q3_k)
 SCALAR_FORMAT(q4_k)
 SCALAR_FORMAT(q5_k)
 SCALAR_FORMAT(q6_k)
+SCALAR_FORMAT(iq4_xs)
+SCALAR_FORMAT(tq2_0)
+SCALAR_FORMAT(tq1_0)
+SCALAR_FORMAT(iq3_xxs)
+SCALAR_FORMAT(iq3_s)
+SCALAR_FORMAT(iq2_xxs)
+SCALAR_FORMAT(iq2_xs)
+SCALAR_FORMAT(iq2_s)
+SCALAR_FORMAT(iq1_s)
+SCALAR_FORMAT(iq1_m)
 
 #undef SCALAR_FORMAT
 
