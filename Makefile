@@ -7,6 +7,8 @@ CC := gcc
 endif
 BUILD := build/$(MODE)
 VERSION := 0.1.0
+# What bench and version name: changes that are not committed are told, new files are not.
+COMMIT := $(or $(shell [ -e .git ] && git describe --always --dirty=+changes --exclude='*' 2>/dev/null),unknown)
 
 # V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -53,6 +55,14 @@ $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c -o $@ $<
+
+# The one object that knows its commit is built again when that changes.
+$(BUILD)/src/app/version.o: CPPFLAGS += -DRONDO_COMMIT='"$(COMMIT)"'
+$(BUILD)/src/app/version.o: $(BUILD)/commit
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' >$@
+FORCE:
 
 $(BUILD)/librondo.a: $(LIB_OBJ)
 	@rm -f $@

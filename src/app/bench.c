@@ -1,266 +1,165 @@
-// rondo bench: how fast a model runs here, beside how fast this machine reads memory.
+// rondo bench: how fast a model runs here, beside what this machine can do.
 //
-// Decoding one token reads all weights once, so that tokens/s times bytes of weights is the
-// bandwidth that decoding reaches; the share of what memory gives just before and just after each
-// run says how much is left. A model that fits into the caches can have more than all of it.
-// Prefill reads the weights once for each --batch tokens.
+// Decoding one token reads all weights once, so that tokens/s times bytes is the bandwidth that
+// decoding reaches; its share of what memory gives around each run says how much is left. Prefill
+// multiplies, and its share is of the peak of int8 arithmetic. A model that fits into the caches
+// can have more than all of memory.
+#include "app/bench.h"
+
 #include "app/interrupt.h"
-#include "app/loaded.h"
 #include "app/output.h"
-#include "app/progress.h"
+#include "app/sheet.h"
 #include "app/verbs.h"
-#include "base/clock.h"
-#include "base/rng.h"
-#include "engine/session.h"
-#include "measure/dram.h"
 #include "ring/hop_bench.h"
 
-#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { MAX_REPEATS = 1000, HOP_COUNT = 4000 };
+enum { HOP_COUNT = 4000 };
 
-// What a model file holds: llama-bench's first columns.
-struct contents {
-    char name[96]; // "llama Q8_0"
-    double bytes, params;
-    double pass_bytes; // of weights that a pass reads
-};
+// ---- the tests ---------------------------------------------------------------------------------
 
-struct timing {
-    char test[32]; // "pp512", "tg128"
-    int n_tokens, n_samples;
-    double rate[MAX_REPEATS]; // tokens/s
-    double dram[MAX_REPEATS]; // GB/s that memory gave around the sample
-    double mean, deviation, gbps, share;
-};
-
-struct bench {
-    struct loaded loaded;
-    struct contents contents;
-    struct dram *dram;
-    int n_prompt, n_tokens, repeats, batch;
-    struct timing timings[2];
-    int n_timings;
-};
-
-static void look_into(struct contents *c, const struct loaded *l)
+int bench_longest(const struct bench *b, bool passes)
 {
-    const struct hparams *h = model_hparams(l->model);
-    double by_type[WT_COUNT] = {0};
-    uint32_t most = 0;
-    for (size_t i = 0; i < gguf_n_tensors(l->gguf); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(l->gguf, i);
-        double elements = 1;
-        for (int d = 0; d < GGUF_MAX_DIMS; d++)
-            elements *= (double)t->dims[d];
-        c->bytes += (double)t->size;
-        c->params += elements;
-        by_type[t->type] += (double)t->size;
-        most = by_type[t->type] > by_type[most] ? t->type : most;
-        // Of an embedding that is not the output matrix as well a pass reads single rows.
-        if (h->tied_output || strcmp(t->name.text, "token_embd.weight"))
-            c->pass_bytes += (double)t->size;
+    int longest = 0;
+    for (int i = 0; i < b->n_tests; i++)
+        if ((b->tests[i].kind == BENCH_PASS) == passes && b->tests[i].n > longest)
+            longest = b->tests[i].n;
+    return longest;
+}
+
+static int find_test(const struct bench *b, enum bench_kind kind, int n, int depth)
+{
+    for (int i = 0; i < b->n_tests; i++)
+        if (b->tests[i].kind == kind && b->tests[i].n == n && b->tests[i].depth == depth)
+            return i;
+    return -1;
+}
+
+// Once each. A pass is compared with the pass of one token, the others with themselves at depth 0.
+static void add_test(struct bench *b, enum bench_kind kind, int n, int depth)
+{
+    static const char *const prefix[] = {"pp", "tg", "n"};
+    struct bench_test *t = &b->tests[b->n_tests];
+    if (!n || find_test(b, kind, n, depth) >= 0)
+        return;
+    *t = (struct bench_test){.kind = kind, .n = n, .depth = depth, .against = -1};
+    int length = snprintf(t->name, sizeof t->name, "%s%d", prefix[kind], n);
+    if (depth)
+        snprintf(t->name + length, sizeof t->name - (size_t)length, " @ d%d", depth);
+    if (kind == BENCH_PASS && n > 1)
+        t->against = find_test(b, kind, 1, depth);
+    else if (depth)
+        t->against = find_test(b, kind, n, 0);
+    b->n_tests++;
+}
+
+static int choose_tests(struct bench *b, const struct options *o, struct err *e)
+{
+    int given[OPTION_LIST_MAX], prompts[OPTION_LIST_MAX], answers[OPTION_LIST_MAX];
+    int widths[OPTION_LIST_MAX + 1] = {1};
+    int n_given = options_list(o, OPT_DEPTHS, given);
+    int n_prompts = options_list(o, OPT_PROMPT_SIZES, prompts);
+    int n_answers = options_list(o, OPT_ANSWER_SIZES, answers);
+    int n_widths = options_list(o, OPT_WIDTHS, widths + 1);
+    b->n_depths = 1;
+    for (int i = 0; i < n_given; i++) {
+        bool known = false;
+        for (int k = 0; k < b->n_depths; k++)
+            known |= b->depths[k] == given[i];
+        if (!known)
+            b->depths[b->n_depths++] = given[i];
     }
-    snprintf(c->name, sizeof c->name, "%s %s", h->arch, wtype_info(most)->name);
-}
-
-static void sum_up(struct timing *t, double bytes_per_token)
-{
-    double sum = 0, squares = 0, shares = 0;
-    for (int i = 0; i < t->n_samples; i++) {
-        sum += t->rate[i];
-        shares += t->rate[i] * bytes_per_token / 1e9 / t->dram[i];
+    for (int d = 0; d < b->n_depths; d++) {
+        for (int i = 0; i < n_prompts; i++)
+            add_test(b, BENCH_PROMPT, prompts[i], b->depths[d]);
+        for (int i = 0; i < n_answers; i++)
+            add_test(b, BENCH_ANSWER, answers[i], b->depths[d]);
+        for (int i = 0; n_widths && i <= n_widths; i++)
+            add_test(b, BENCH_PASS, widths[i], b->depths[d]);
     }
-    t->mean = sum / t->n_samples;
-    for (int i = 0; i < t->n_samples; i++)
-        squares += (t->rate[i] - t->mean) * (t->rate[i] - t->mean);
-    t->deviation = t->n_samples > 1 ? sqrt(squares / (t->n_samples - 1)) : 0;
-    t->gbps = t->mean * bytes_per_token / 1e9;
-    t->share = shares / t->n_samples;
-}
-
-static bool go_on(void *arg, size_t done, size_t total)
-{
-    (void)arg, (void)done, (void)total;
-    return !interrupt_seen();
-}
-
-// One run over `ids` from an empty session: as one prompt, or token by token behind the first.
-static int64_t time_run(struct session *s, const int32_t *ids, int n, bool prompt, struct err *e)
-{
-    int rc = 0;
-    session_truncate(s, 0);
-    if (!prompt)
-        rc = session_prompt(s, ids, 1, NULL, NULL, e);
-    int64_t start = clock_ns();
-    if (prompt)
-        rc = session_prompt(s, ids, (size_t)n, go_on, NULL, e);
-    for (int i = 1; i <= n && !prompt && !rc; i++)
-        rc = interrupt_seen() ? SESSION_CANCELLED : session_append(s, ids[i], e);
-    int64_t took = clock_ns() - start;
-    if (rc == SESSION_CANCELLED)
-        return err_set(e, ERR_FAILED, "interrupted before everything was measured");
-    return rc ? rc : took > 0 ? took : 1;
-}
-
-static int time_test(struct bench *b, struct timing *t, struct session *s, const int32_t *ids,
-                     bool prompt, struct progress *progress, struct err *e)
-{
-    int n = prompt ? b->n_prompt : b->n_tokens, repeats = b->repeats;
-    double before = 0;
-    snprintf(t->test, sizeof t->test, "%s%d", prompt ? "pp" : "tg", n);
-    t->n_tokens = n;
-    for (int i = -1; i < repeats; i++) { // once to warm up
-        progress_set(progress, (size_t)(i + 1), (size_t)repeats + 1);
-        int64_t took = time_run(s, ids, i < 0 && !prompt ? 1 : n, prompt, e);
-        if (took < 0)
-            return (int)took;
-        double after = dram_read_gbps(b->dram);
-        if (i >= 0) {
-            t->dram[t->n_samples] = (before + after) / 2;
-            t->rate[t->n_samples++] = n * 1e9 / (double)took;
-        }
-        before = after;
-    }
+    if (!b->n_tests)
+        return err_set(e, ERR_USAGE,
+                       "there is nothing to measure; give --prompt, --gen or "
+                       "--widths");
+    b->samples = calloc((size_t)b->n_tests * (size_t)b->repeats, sizeof *b->samples);
+    if (!b->samples)
+        return err_set(e, ERR_NO_MEMORY, "no memory for what is measured");
+    for (int i = 0; i < b->n_tests; i++)
+        b->tests[i].samples = b->samples + (size_t)i * (size_t)b->repeats;
     return 0;
 }
 
-static int time_model(struct bench *b, struct err *e)
+// ---- a model -----------------------------------------------------------------------------------
+
+static int pages(int tokens)
 {
-    struct pipeline *p = b->loaded.pipeline;
-    struct session_options options = {0};
-    struct session *s;
-    struct progress progress;
-    static int32_t ids[(1 << 20) + 1];
-    struct rng r;
-    rng_init(&r, 1);
-    for (int i = 0; i < p->info.max_context; i++)
-        ids[i] = (int32_t)rng_below(&r, (uint64_t)p->info.hparams->n_vocab);
-    int rc = session_new(&s, p, &options, e);
-    if (rc)
-        return rc;
-    double pass_bytes = b->contents.pass_bytes;
-    if (b->n_prompt) {
-        struct timing *t = &b->timings[b->n_timings++];
-        double passes = ceil((double)b->n_prompt / b->batch);
-        progress_start(&progress, "measuring prompts", "runs");
-        rc = time_test(b, t, s, ids, true, &progress, e);
-        progress_end(&progress);
-        if (!rc)
-            sum_up(t, pass_bytes * passes / b->n_prompt);
-    }
-    if (b->n_tokens && !rc) {
-        struct timing *t = &b->timings[b->n_timings++];
-        progress_start(&progress, "measuring generation", "runs");
-        rc = time_test(b, t, s, ids, false, &progress, e);
-        progress_end(&progress);
-        if (!rc)
-            sum_up(t, pass_bytes);
-    }
-    session_free(s);
+    return tokens / KV_PAGE_TOKENS + 2; // the ends may be partial
+}
+
+static int open_model(struct bench *b, const struct options *o, struct err *e)
+{
+    int widest = bench_longest(b, true), longest = bench_longest(b, false), deepest = 0;
+    for (int i = 0; i < b->n_depths; i++)
+        deepest = b->depths[i] > deepest ? b->depths[i] : deepest;
+    struct loaded_wants wants = {
+        .max_sessions = b->n_depths * 2,
+        .max_context = deepest + (longest > widest ? longest : widest) + 1,
+        .max_outputs = widest > 1 ? widest : 1,
+        .kv_pages = pages(deepest) + b->n_depths * (pages(longest) + pages(widest)),
+        .stop = interrupt_seen,
+    };
+    return loaded_open(&b->loaded, options_arg(o, 0), o, &wants, e);
+}
+
+static bool anything_measured(const struct bench *b)
+{
+    return b->n_tests && b->tests[0].n_samples;
+}
+
+static int run_tests(struct bench *b, const struct options *o, enum bench_output output,
+                     struct err *e)
+{
+    int threads = (int)options_int(o, OPT_THREADS);
+    bench_look_into(b);
+    for (int i = 0; i < b->n_tests; i++)
+        bench_cost(b, &b->tests[i]);
+    int rc = dram_open(&b->dram, threads, 0, e);
+    if (!rc)
+        rc = int_peak_open(&b->peak, b->isa, threads, e);
+    if (!rc)
+        rc = bench_measure(b, e);
+    if (!rc && anything_measured(b))
+        rc = bench_print(b, output, e);
+    if (!rc && b->interrupted)
+        rc = INTERRUPT_EXIT_CODE;
+    int_peak_close(b->peak);
+    dram_close(b->dram);
     return rc;
 }
 
-struct range_gbps {
-    double least, mean, most;
-    int n;
-};
-
-// What memory gave around all samples.
-static struct range_gbps dram_range(const struct bench *b)
+static int bench_model(const struct options *o, enum bench_output output, struct err *e)
 {
-    struct range_gbps r = {.least = INFINITY};
-    for (int i = 0; i < b->n_timings; i++)
-        for (int j = 0; j < b->timings[i].n_samples; j++) {
-            double gbps = b->timings[i].dram[j];
-            r.least = fmin(r.least, gbps);
-            r.most = fmax(r.most, gbps);
-            r.mean += gbps;
-            r.n++;
-        }
-    r.mean /= r.n;
-    return r;
-}
-
-static void print_table(const struct bench *b)
-{
-    const struct contents *c = &b->contents;
-    puts("| model | size | params | backend | threads | test | t/s | GB/s | of DRAM |\n"
-         "|---|---:|---:|---|---:|---:|---:|---:|---:|");
-    for (int i = 0; i < b->n_timings; i++) {
-        const struct timing *t = &b->timings[i];
-        char backend[64];
-        snprintf(backend, sizeof backend, "%.*s",
-                 (int)strcspn(b->loaded.pipeline->info.description, ","),
-                 b->loaded.pipeline->info.description);
-        printf("| %s | %.2f MiB | %.2f M | %s | %d | %s | %.2f ± %.2f | %.2f | %.0f %% |\n",
-               c->name, c->bytes / 1048576, c->params / 1e6, backend, dram_threads(b->dram),
-               t->test, t->mean, t->deviation, t->gbps, 100 * t->share);
+    static struct bench b; // tests make it large
+    int isa = options_enum(o, OPT_ISA);
+    b = (struct bench){.repeats = (int)options_int(o, OPT_REPEATS),
+                       .batch = (int)options_int(o, OPT_BATCH),
+                       .kv_type = (enum kv_type)options_enum(o, OPT_KV),
+                       .isa = isa < ISA_COUNT ? (enum isa)isa : isa_detect()};
+    int rc = choose_tests(&b, o, e);
+    if (!rc) {
+        interrupt_catch();
+        rc = open_model(&b, o, e);
     }
-    struct range_gbps r = dram_range(b);
-    printf("\nDRAM: %.1f GB/s (%.1f to %.1f) read by %d threads around the runs, over %zu MiB\n",
-           r.mean, r.least, r.most, dram_threads(b->dram), dram_bytes(b->dram) >> 20);
-}
-
-static json_t *json_timing(const struct timing *t)
-{
-    json_t *samples = json_array();
-    for (int i = 0; i < t->n_samples; i++)
-        json_array_append_new(samples, json_real(t->rate[i]));
-    return json_pack("{s:s, s:i, s:f, s:f, s:o, s:f, s:f}", "test", t->test, "tokens", t->n_tokens,
-                     "tokens_per_s", t->mean, "deviation", t->deviation, "samples", samples, "gbps",
-                     t->gbps, "dram_share", t->share);
-}
-
-static int print_json(const struct bench *b, struct err *e)
-{
-    json_t *tests = json_array();
-    struct range_gbps r = dram_range(b);
-    char path[256];
-    err_quote(path, sizeof path, b->loaded.path, (int)strlen(b->loaded.path));
-    for (int i = 0; i < b->n_timings; i++)
-        json_array_append_new(tests, json_timing(&b->timings[i]));
-    return output_json(
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:i, s:i, s:{s:f, s:f, s:f, s:I, s:i}, s:o}",
-                  "version", RONDO_VERSION, "model", path, "type", b->contents.name, "bytes",
-                  (json_int_t)b->contents.bytes, "params", (json_int_t)b->contents.params,
-                  "backend", b->loaded.pipeline->info.description, "threads", dram_threads(b->dram),
-                  "batch", b->batch, "dram", "read_gbps", r.mean, "least_gbps", r.least,
-                  "most_gbps", r.most, "buffer_bytes", (json_int_t)dram_bytes(b->dram), "readings",
-                  r.n, "tests", tests),
-        e);
-}
-
-static int bench_model(const struct options *o, struct err *e)
-{
-    static struct bench b; // samples make it large
-    b = (struct bench){.n_prompt = (int)options_int(o, OPT_PROMPT_TOKENS),
-                       .n_tokens = (int)options_int(o, OPT_TOKENS),
-                       .repeats = (int)options_int(o, OPT_REPEATS),
-                       .batch = (int)options_int(o, OPT_BATCH)};
-    int longest = b.n_prompt > b.n_tokens ? b.n_prompt : b.n_tokens;
-    struct loaded_wants wants = {.max_sessions = 1, .max_context = longest + 1};
-    if (longest > 1 << 20 || !longest)
-        return err_set(e, ERR_USAGE, "there is nothing to measure; give -p or -n up to %d",
-                       1 << 20);
-    int rc = loaded_open(&b.loaded, options_arg(o, 0), o, &wants, e);
-    if (rc)
-        return rc;
-    interrupt_catch();
-    look_into(&b.contents, &b.loaded);
-    rc = dram_open(&b.dram, (int)options_int(o, OPT_THREADS), 0, e);
     if (!rc)
-        rc = time_model(&b, e);
-    if (!rc && options_flag(o, OPT_JSON))
-        rc = print_json(&b, e);
-    else if (!rc)
-        print_table(&b);
-    dram_close(b.dram);
+        rc = run_tests(&b, o, output, e);
     loaded_close(&b.loaded);
-    return rc && interrupt_seen() ? INTERRUPT_EXIT_CODE : rc;
+    free(b.samples);
+    return rc;
 }
+
+// ---- hops --------------------------------------------------------------------------------------
 
 static json_t *json_hop(const struct hop_figures *h)
 {
@@ -268,53 +167,91 @@ static json_t *json_hop(const struct hop_figures *h)
                      h->p99_us, "frames", h->n);
 }
 
-static int bench_hops(const struct options *o, struct err *e)
+static void add_hop(struct sheet *s, const char *way, const struct hop_figures *h)
 {
+    sheet_add(s, "%s", way);
+    sheet_add(s, "%.1f µs", h->p50_us);
+    sheet_add(s, "%.1f µs", h->p90_us);
+    sheet_add(s, "%.1f µs", h->p99_us);
+}
+
+static int bench_hops(const struct options *o, enum bench_output output, struct err *e)
+{
+    static const bool right[] = {false, true, true, true};
     struct hop_figures link, loops;
     uint32_t payload = (uint32_t)options_int(o, OPT_PAYLOAD);
     int rc = hop_bench(&link, &loops, payload, HOP_COUNT, e);
     if (rc)
         return rc;
-    if (options_flag(o, OPT_JSON))
+    if (output == BENCH_JSON)
         return output_json(json_pack("{s:i, s:o, s:o}", "payload_bytes", (int)payload, "link",
                                      json_hop(&link), "loops", json_hop(&loops)),
                            e);
-    printf("| one way, %u bytes, TLS 1.3 over loopback | p50 | p90 | p99 |\n"
-           "|---|---:|---:|---:|\n"
-           "| link only | %.1f µs | %.1f µs | %.1f µs |\n"
-           "| compute loop to compute loop | %.1f µs | %.1f µs | %.1f µs |\n",
-           payload, link.p50_us, link.p90_us, link.p99_us, loops.p50_us, loops.p90_us,
-           loops.p99_us);
+    if (output == BENCH_CSV) {
+        printf("way,payload_bytes,p50_us,p90_us,p99_us,frames\n"
+               "link,%u,%.12g,%.12g,%.12g,%d\nloops,%u,%.12g,%.12g,%.12g,%d\n",
+               payload, link.p50_us, link.p90_us, link.p99_us, link.n, payload, loops.p50_us,
+               loops.p90_us, loops.p99_us, loops.n);
+        return 0;
+    }
+    char title[64];
+    struct sheet s;
+    snprintf(title, sizeof title, "one way, %u bytes, TLS 1.3 over loopback", payload);
+    sheet_init(&s, (const char *const[]){title, "p50", "p90", "p99"}, right, 4);
+    add_hop(&s, "link only", &link);
+    add_hop(&s, "compute loop to compute loop", &loops);
+    if (output == BENCH_MD)
+        sheet_print_markdown(&s);
+    else
+        sheet_print_columns(&s);
+    sheet_fini(&s);
     return 0;
 }
 
 static int run(const struct options *o, struct err *e)
 {
+    enum bench_output output = (enum bench_output)options_enum(o, OPT_OUTPUT);
     if (options_flag(o, OPT_HOPS) == (o->n_args > 0))
         return err_set(
             e, ERR_USAGE,
             "name a MODEL to measure it, or --hops to measure the way from node to node");
-    return options_flag(o, OPT_HOPS) ? bench_hops(o, e) : bench_model(o, e);
+    if (options_flag(o, OPT_JSON) && options_given(o, OPT_OUTPUT) && output != BENCH_JSON)
+        return err_set(e, ERR_USAGE, "--json and --output %s contradict each other; use one",
+                       option_table[OPT_OUTPUT].names[output]);
+    if (options_flag(o, OPT_JSON))
+        output = BENCH_JSON;
+    return options_flag(o, OPT_HOPS) ? bench_hops(o, output, e) : bench_model(o, output, e);
 }
 
 const struct verb verb_bench = {
     .name = "bench",
     .summary = "how fast a model, or a hop between nodes, is on this machine",
     .usage = "[MODEL]",
-    .text = "pp512 is a prompt of 512 tokens, tg128 the generation of 128. GB/s is weights read: "
-            "once for each token generated, once for each --batch tokens of a prompt; its share is "
-            "of the bandwidth of memory, measured around each run with as many threads. A model "
-            "that fits into the caches of the processor can have more than all of it.",
-    .options = (const struct verb_option[]){{OPT_PROMPT_TOKENS, "512"},
-                                            {OPT_TOKENS, "128"},
+    .text =
+        "pp512 is a prompt of 512 tokens, tg128 an answer of 128, n4 one pass of 4 tokens that all "
+        "want logits: what speculation and several users cost. \"@ d4096\" is behind 4096 tokens "
+        "that a prompt put into the cache. t/s is the middle of all runs and its standard "
+        "deviation; ms is of a whole prompt, one token of an answer, one pass; time compares with "
+        "an empty cache, and passes with a pass of one token, round by round.\n\nGB/s is what a "
+        "run reads at least: all weights once a pass, and the keys and values before it; DRAM is "
+        "its share of the bandwidth of memory. Gop/s is 2 x weights x tokens a second, attention "
+        "not counted; int8 is its share of the peak of this instruction set. Both limits are "
+        "measured around each run with as many threads. A model that fits into the caches can have "
+        "more than all of memory.\n\nAll tests run by turns, --repeats times. Ctrl-C ends it with "
+        "what there is (exit code 130).",
+    .options = (const struct verb_option[]){{OPT_PROMPT_SIZES, "512"},
+                                            {OPT_ANSWER_SIZES, "128"},
+                                            {OPT_WIDTHS, NULL},
+                                            {OPT_DEPTHS, NULL},
                                             {OPT_REPEATS, "5"},
+                                            {OPT_OUTPUT, "table"},
+                                            {OPT_JSON, NULL},
                                             {OPT_HOPS, NULL},
                                             {OPT_PAYLOAD, "32K"},
                                             {OPT_THREADS, "0"},
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},
                                             {OPT_BATCH, "512"},
-                                            {OPT_JSON, NULL},
                                             {OPT_END, NULL}},
     .max_args = 1,
     .run = run,

@@ -2,13 +2,14 @@
 #include "app/interrupt.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 
-static volatile sig_atomic_t seen;
+static atomic_bool seen; // lock-free, so that a handler may set it and any thread read it
 
 static void on_signal(int number)
 {
     (void)number;
-    seen = 1;
+    atomic_store(&seen, true);
 }
 
 void interrupt_catch(void)
@@ -20,5 +21,5 @@ void interrupt_catch(void)
 
 bool interrupt_seen(void)
 {
-    return seen;
+    return atomic_load(&seen);
 }

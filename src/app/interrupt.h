@@ -5,6 +5,6 @@
 #include <stdbool.h>
 
 void interrupt_catch(void);
-bool interrupt_seen(void);
+bool interrupt_seen(void); // any thread
 
 enum { INTERRUPT_EXIT_CODE = 130 }; // 128 + SIGINT, as shells count

@@ -48,7 +48,9 @@ static void choose(struct local_options *local, const struct hparams *h, const s
         .max_sessions = w->max_sessions,
         .max_context = w->max_context ? w->max_context : choose_context(h, o),
         .max_batch = (int)options_int(o, OPT_BATCH),
-        .max_outputs = w->max_sessions,
+        .max_outputs = w->max_outputs ? w->max_outputs : w->max_sessions,
+        .kv_pages = w->kv_pages,
+        .stop = w->stop,
     };
     if (w->every_logits) {
         int fit = MAX_LOGITS_BYTES / PIPELINE_MAX_PASSES / (int)sizeof(float) / h->n_vocab;

@@ -1,6 +1,7 @@
 // The table of all options of all verbs: see options.h.
 #include "app/options.h"
 
+#include "app/bench.h"
 #include "base/log.h"
 #include "base/pool.h"
 #include "hub/synthesis.h"
@@ -14,6 +15,7 @@
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const kv_types[] = {"f32", "f16", NULL};
 static const char *const scorings[] = {"every", "half", NULL};
+static const char *const outputs[] = {"table", "md", "csv", "json", NULL};
 static const char *const wires[] = {"f32", "f16", NULL};
 static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm", "auto", NULL};
 static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", NULL};
@@ -25,6 +27,7 @@ _Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log lev
 _Static_assert(KV_TYPE_COUNT + 1 == sizeof kv_types / sizeof *kv_types, "types of the KV cache");
 _Static_assert(SYNTHESIS_QWEN2 + 2 == sizeof archs / sizeof *archs, "architectures");
 _Static_assert(SYNTHESIS_SPM + 2 == sizeof tokenizers / sizeof *tokenizers, "tokenizers");
+_Static_assert(BENCH_OUTPUT_COUNT + 1 == sizeof outputs / sizeof *outputs, "outputs of a bench");
 _Static_assert(WIRE_ACTIVATION_COUNT + 1 == sizeof wires / sizeof *wires, "activations");
 _Static_assert(ISA_COUNT + 2 == sizeof isas / sizeof *isas, "instruction sets");
 
@@ -95,10 +98,18 @@ const struct option_spec option_table[OPT_COUNT] = {
 
     [OPT_SCORING] = {"scoring", 0, OPTION_ENUM, .names = scorings,
                      .help = "which tokens of a window are scored"},
-    [OPT_PROMPT_TOKENS] = {"prompt-tokens", 'p', OPTION_INT, .value = "N", .max = 1 << 20,
-                           .help = "tokens of the prompt that is timed; 0: none"},
-    [OPT_REPEATS] = {"repeats", 'r', OPTION_INT, .value = "N", .min = 1, .max = 1000,
+    [OPT_PROMPT_SIZES] = {"prompt", 'p', OPTION_LIST, .value = "N,..", .max = 1 << 20,
+                          .help = "tokens of the prompts that are timed; 0: none"},
+    [OPT_ANSWER_SIZES] = {"gen", 'n', OPTION_LIST, .value = "N,..", .max = 1 << 20,
+                          .help = "tokens of the answers that are timed; 0: none"},
+    [OPT_DEPTHS] = {"depth", 'd', OPTION_LIST, .value = "N,..", .max = 1 << 20,
+                    .help = "tokens that are in the cache before; 0 is always measured too"},
+    [OPT_WIDTHS] = {"widths", 'w', OPTION_LIST, .value = "N,..", .min = 1, .max = BENCH_MAX_WIDTH,
+                    .help = "time single passes of so many tokens, against one of 1 token"},
+    [OPT_REPEATS] = {"repeats", 'r', OPTION_INT, .value = "N", .min = 1, .max = BENCH_MAX_REPEATS,
                      .help = "times that everything is measured"},
+    [OPT_OUTPUT] = {"output", 'o', OPTION_ENUM, .names = outputs,
+                    .help = "table for people, md for pages, csv and json for programs"},
     [OPT_HOPS] = {"hops", 0, OPTION_FLAG,
                   .help = "measure the way from node to node instead; no model is needed"},
     [OPT_PAYLOAD] = {"payload", 0, OPTION_SIZE, .value = "BYTES", .min = HOP_MIN_PAYLOAD,

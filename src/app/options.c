@@ -177,6 +177,32 @@ static int parse_enum(struct option_value *v, const struct option_spec *s, const
     return err_set(e, ERR_USAGE, "%s cannot be '%s'; it is one of %s", label, shown(text), list);
 }
 
+// Numbers are checked here and read again by options_list.
+static int parse_list(struct option_value *v, const struct option_spec *s, const char *label,
+                      const char *text, struct err *e)
+{
+    char number[NAME_BYTES];
+    int n = 0;
+    v->text = text;
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        struct option_value one;
+        if (!length || length >= sizeof number)
+            return err_set(e, ERR_USAGE,
+                           "%s wants whole numbers with commas between, as in 128,512, not '%s'",
+                           label, shown(text));
+        memcpy(number, at, length);
+        number[length] = 0;
+        if (parse_int(&one, s, label, number, e))
+            return ERR_USAGE;
+        if (++n > OPTION_LIST_MAX)
+            return err_set(e, ERR_USAGE, "%s takes %d numbers at most", label, OPTION_LIST_MAX);
+        at += length;
+        if (!*at)
+            return 0;
+    }
+}
+
 static int parse_value(struct option_value *v, const struct option_spec *s, const char *label,
                        const char *text, struct err *e)
 {
@@ -201,6 +227,9 @@ static int parse_value(struct option_value *v, const struct option_spec *s, cons
         break;
     case OPTION_ENUM:
         rc = parse_enum(v, s, label, text, e);
+        break;
+    case OPTION_LIST:
+        rc = parse_list(v, s, label, text, e);
         break;
     }
     v->set = !rc;
@@ -394,6 +423,18 @@ int options_enum(const struct options *o, enum option_id id)
     const struct option_value *v = value_of(o, id, option_table[id].type == OPTION_ENUM);
     CHECK(v->set);
     return (int)v->integer;
+}
+
+int options_list(const struct options *o, enum option_id id, int *out)
+{
+    const struct option_value *v = value_of(o, id, option_table[id].type == OPTION_LIST);
+    int n = 0;
+    for (const char *at = v->set ? v->text : ""; *at; at += *at == ',') {
+        char *end;
+        out[n++] = (int)strtol(at, &end, 10);
+        at = end;
+    }
+    return n;
 }
 
 const char *options_arg(const struct options *o, int i)

@@ -21,7 +21,10 @@ enum option_type {
     OPTION_SIZE,   // bytes in [min, max], with K, M, G or T (powers of 1024)
     OPTION_STRING, // anything but nothing
     OPTION_ENUM,   // one of `names`
+    OPTION_LIST,   // whole numbers in [min, max] with commas between
 };
+
+enum { OPTION_LIST_MAX = 16 };
 
 enum option_id {
     OPT_END, // ends a verb's list
@@ -63,8 +66,12 @@ enum option_id {
     OPT_MODEL_SEED,
     // measurements
     OPT_SCORING,
-    OPT_PROMPT_TOKENS,
+    OPT_PROMPT_SIZES,
+    OPT_ANSWER_SIZES,
+    OPT_DEPTHS,
+    OPT_WIDTHS,
     OPT_REPEATS,
+    OPT_OUTPUT,
     OPT_HOPS,
     OPT_PAYLOAD,
     // rondo tokenize
@@ -150,7 +157,9 @@ int64_t options_int(const struct options *o, enum option_id id); // sizes too
 double options_float(const struct options *o, enum option_id id);
 const char *options_text(const struct options *o, enum option_id id); // NULL: not set
 int options_enum(const struct options *o, enum option_id id);         // index in names
-const char *options_arg(const struct options *o, int i);              // NULL: fewer operands
+// The numbers of a list, at most OPTION_LIST_MAX, and how many they are; 0: not set.
+int options_list(const struct options *o, enum option_id id, int *out);
+const char *options_arg(const struct options *o, int i); // NULL: fewer operands
 
 // The candidate that `word` was probably meant to be, or NULL when none is near.
 const char *options_nearest(const char *word, const char *const *candidates, int n);

@@ -60,7 +60,7 @@ static int score_text(struct score *s, struct loaded *l, const struct options *o
 static int run(const struct options *o, struct err *e)
 {
     struct loaded l = {0};
-    struct loaded_wants wants = {.max_sessions = 1, .every_logits = true};
+    struct loaded_wants wants = {.max_sessions = 1, .every_logits = true, .stop = interrupt_seen};
     struct score s = {0};
     char *text = NULL;
     size_t length;
@@ -74,6 +74,8 @@ static int run(const struct options *o, struct err *e)
         rc = loaded_open(&l, options_arg(o, 0), o, &wants, e);
     if (!rc)
         rc = score_text(&s, &l, o, text, length, e);
+    if (rc && interrupt_seen()) // before anything was scored
+        rc = INTERRUPT_EXIT_CODE;
     if (!rc)
         rc = print(&s, &l, (enum scoring)options_enum(o, OPT_SCORING), l.pipeline->info.max_context,
                    options_flag(o, OPT_JSON), e);

@@ -47,7 +47,7 @@ static int score_window(struct scoring_state *state, struct session *s, struct e
     if (!rc && state->bad)
         rc = err_set(e, ERR_FAILED,
                      "the model computed a logit that is not a number; its file is damaged");
-    state->score->n_windows++;
+    state->score->n_windows += !rc;
     return rc;
 }
 
@@ -70,8 +70,10 @@ static int score_windows(struct scoring_state *state, struct session *s, const s
         if (bos >= 0)
             window[0] = bos;
         rc = score_window(state, s, e);
-        if (!rc && !progress(arg, state->score, at + n))
+        if (!progress(arg, state->score, rc ? at : at + n)) {
+            rc = 0; // also of a pass that was given up in its middle
             break;
+        }
     }
     free(window);
     return rc;

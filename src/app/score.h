@@ -16,7 +16,8 @@ struct score {
     size_t n_scored, n_tokens, n_windows;
 };
 
-// Told after each window; false ends it there.
+// Told after each window, and after one that could not be computed to its end; false ends it there
+// without an error.
 typedef bool score_progress(void *arg, const struct score *s, size_t done);
 
 // `tokens`: the text, without BOS for SCORING_EVERY and with it for SCORING_HALF, as

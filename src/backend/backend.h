@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "kernels/kernels.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,9 @@ const struct kernels *backend_kernels(const struct backend *b);
 // (fractions of a second, however long a list runs), so that others can tell slow work from none.
 // NULL: ends it.
 void backend_count_progress(struct backend *b, _Atomic uint64_t *counter);
+// From now on `stop` is asked at every list_wait of a list that runs; where it says true, list_run
+// ends with ERR_FAILED and what the list writes is undefined. NULL: nobody is asked.
+void backend_stop_when(struct backend *b, bool (*stop)(void));
 
 // Zeroed memory of `size` bytes on the device.
 int buf_new(struct buf **out, struct backend *b, size_t size, const char *name, struct err *e);

@@ -54,6 +54,11 @@ const struct kernels *backend_kernels(const struct backend *b)
     return b->kernels;
 }
 
+void backend_stop_when(struct backend *b, bool (*stop)(void))
+{
+    b->stop = stop;
+}
+
 void backend_count_progress(struct backend *b, _Atomic uint64_t *counter)
 {
     b->progress = counter;

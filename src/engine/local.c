@@ -120,7 +120,11 @@ static int open_parts(struct local *l, const struct model *m, const struct local
         l->hidden = arena_take(&l->arena, hidden);
     if (!rc)
         rc = windows_split(&l->table, h->n_layers, 1, &h->n_layers, 1, e);
-    return rc ? rc : stage_open(&l->stage, m, &l->table, 0, &stage, e);
+    if (!rc)
+        rc = stage_open(&l->stage, m, &l->table, 0, &stage, e);
+    if (!rc)
+        backend_stop_when(l->stage.backend, o->stop);
+    return rc;
 }
 
 int local_open(struct pipeline **out, const struct model *m, const struct local_options *o,

@@ -15,6 +15,9 @@ struct local_options {
     int max_sessions, max_context, max_batch;
     int max_outputs; // tokens of one batch that may want logits, or their hidden state
     int kv_pages;    // 0: enough for max_sessions full contexts
+    // Asked by the compute thread before each layer; true: the pass that runs, and every later one,
+    // fails there. NULL: they all run to their end.
+    bool (*stop)(void);
 };
 
 // `m` must outlive the pipeline.

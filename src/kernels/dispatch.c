@@ -29,6 +29,7 @@ static void fill_scalar(struct kernels *k)
 {
     struct format_kernels *f = k->format;
     k->isa = isa_name(ISA_SCALAR);
+    k->int_dots = scalar_int_dots;
     f[WT_F32] = SCALAR_ROWS(ACT_F32, f32);
     f[WT_F16] = SCALAR_ROWS(ACT_F32, f16);
     f[WT_BF16] = SCALAR_ROWS(ACT_F32, bf16);

@@ -56,6 +56,11 @@ struct kernels {
     const char *isa;                        // isa_name
     struct format_kernels format[WT_COUNT]; // .decode NULL: no kernels for this format
 
+    // The ceiling of integer products: so many rounds of this instruction set's int8 dot products,
+    // with all operands in registers. Returns the operations done, a multiplication and an addition
+    // each; whoever measures takes the time.
+    uint64_t (*int_dots)(uint64_t rounds);
+
     void (*quantize[ACT_COUNT])(void *out, const float *x, size_t n); // [ACT_F32]: a copy
 
     // out = x * w / sqrt(mean(x^2) + eps); out may be x.

@@ -21,6 +21,8 @@ static const struct verb verb = {
                                             {OPT_SYSTEM, NULL},
                                             {OPT_PAYLOAD, "32K"},
                                             {OPT_JSON, NULL},
+                                            {OPT_DEPTHS, NULL},
+                                            {OPT_WIDTHS, "1,2"},
                                             {OPT_END, NULL}},
     .min_args = 1,
     .max_args = 2,
@@ -102,6 +104,29 @@ static void sizes_have_units(void **state)
     refused("f|--payload|K", "wants a size");
     refused("f|--payload|64KK", "wants a size");
     refused("f|--payload|inf", "wants a size");
+}
+
+static void lists_have_commas(void **state)
+{
+    (void)state;
+    int n[OPTION_LIST_MAX];
+    assert_ok(parse("f"), &error);
+    assert_int_equal(options_list(&parsed, OPT_DEPTHS, n), 0);
+    assert_int_equal(options_list(&parsed, OPT_WIDTHS, n), 2);
+    assert_true(n[0] == 1 && n[1] == 2);
+    assert_ok(parse("f|-d|7|--widths=64,3,1"), &error);
+    assert_int_equal(options_list(&parsed, OPT_DEPTHS, n), 1);
+    assert_int_equal(n[0], 7);
+    assert_int_equal(options_list(&parsed, OPT_WIDTHS, n), 3);
+    assert_true(n[0] == 64 && n[1] == 3 && n[2] == 1);
+    assert_ok(parse("f|-d|1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"), &error);
+    assert_int_equal(options_list(&parsed, OPT_DEPTHS, n), OPTION_LIST_MAX);
+    refused("f|-d|1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "16 numbers at most");
+    refused("f|-d|1,", "commas between");
+    refused("f|-d|,1", "commas between");
+    refused("f|-d|1;2", "whole number, not '1;2'");
+    refused("f|-d|1, 2", "whole number, not ' 2'");
+    refused("f|-w|2,0", "0 is out of range");
 }
 
 static void flags_stand_alone_or_say_what_they_are(void **state)
@@ -194,7 +219,8 @@ static void every_option_is_described_once(void **state)
         assert_true((s->type == OPTION_ENUM) == (s->names != NULL));
         bool valued = s->type != OPTION_FLAG && s->type != OPTION_ENUM;
         assert_true(valued == (s->value != NULL));
-        if (s->type == OPTION_INT || s->type == OPTION_FLOAT || s->type == OPTION_SIZE)
+        if (s->type == OPTION_INT || s->type == OPTION_FLOAT || s->type == OPTION_SIZE ||
+            s->type == OPTION_LIST)
             assert_true(s->max > s->min);
     }
 }
@@ -258,6 +284,7 @@ int main(void)
         cmocka_unit_test(values_come_in_every_spelling),
         cmocka_unit_test(what_is_not_given_is_as_the_verb_says),
         cmocka_unit_test(sizes_have_units),
+        cmocka_unit_test(lists_have_commas),
         cmocka_unit_test(flags_stand_alone_or_say_what_they_are),
         cmocka_unit_test(operands_may_look_like_options_behind_dashes),
         cmocka_unit_test(mistakes_are_named),

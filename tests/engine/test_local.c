@@ -10,6 +10,8 @@
 #include "engine/local.h"
 #include "engine/session.h"
 
+#include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -311,6 +313,49 @@ static void passes_complete_in_order_and_may_be_released_early(void **state)
     engine_close(&g);
 }
 
+static atomic_int asked, stop_at; // by the compute thread; when it is to stop
+
+static bool stop(void)
+{
+    return atomic_fetch_add(&asked, 1) >= atomic_load(&stop_at);
+}
+
+static void a_pass_can_be_stopped_before_any_layer(void **state)
+{
+    (void)state;
+    struct engine g;
+    struct local_options o = options();
+    struct tiny_model t = {.seed = 9, .n_layers = 3};
+    const char *path = test_file("stopped.gguf");
+    const int32_t *ids = random_ids(TOKENS);
+    tiny_model_write(path, &t);
+    o.stop = stop;
+    engine_open(&g, path, &o);
+    struct session *s = open_session(&g, 0, 0, NULL);
+    float *whole = malloc(g.n_vocab * sizeof *whole);
+    atomic_store(&stop_at, INT_MAX);
+    atomic_store(&asked, 0);
+    struct err e = {0};
+    assert_ok(session_prompt(s, ids, TOKENS, NULL, NULL, &e), &e);
+    memcpy(whole, session_logits(s), g.n_vocab * sizeof *whole);
+    int all = atomic_load(&asked);
+    assert_true(all > t.n_layers); // every layer asks, and what is before and behind them
+    for (int n = 0; n < all; n++) {
+        struct err stopped = {0};
+        session_truncate(s, 0);
+        atomic_store(&asked, 0);
+        atomic_store(&stop_at, n);
+        assert_int_equal(session_prompt(s, ids, TOKENS, NULL, NULL, &stopped), ERR_FAILED);
+        assert_string_equal(stopped.text, "interrupted");
+        atomic_store(&stop_at, INT_MAX); // the session can be fed again
+        assert_ok(session_prompt(s, ids, TOKENS, NULL, NULL, &e), &e);
+        assert_memory_equal(whole, session_logits(s), g.n_vocab * sizeof *whole);
+    }
+    session_free(s);
+    engine_close(&g);
+    free(whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +364,7 @@ int main(void)
         cmocka_unit_test(cancelled_work_leaves_no_trace),
         cmocka_unit_test(a_full_context_and_a_full_cache_are_sentences),
         cmocka_unit_test(passes_complete_in_order_and_may_be_released_early),
+        cmocka_unit_test(a_pass_can_be_stopped_before_any_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

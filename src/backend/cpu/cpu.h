@@ -26,6 +26,7 @@ struct backend {
     struct pool *pool;
     int n_threads;
     const struct kernels *kernels;
+    bool (*stop)(void);         // asked at every list_wait; NULL: nobody is asked
     _Atomic uint64_t *progress; // counts claims that were worked off; NULL: nobody watches
     char description[64];
 };

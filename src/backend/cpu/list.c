@@ -228,6 +228,11 @@ void list_commit(struct list *l, struct op *op)
 static void run_wait(struct list *l, struct op *op, struct range units, int thread)
 {
     (void)units, (void)thread;
+    if (l->backend->stop && l->backend->stop()) {
+        err_set(&l->failure, ERR_FAILED, "interrupted");
+        atomic_store(&l->failed, true);
+        return;
+    }
     for (int i = op->slot; i < op->slot + op->n_slots; i++) {
         struct slot *s = &l->slots[i];
         s->address = l->weights.acquire(l->weights.ctx, s->piece, &s->layout, &l->failure);

@@ -186,3 +186,5 @@ void scalar_attend_f32(struct attn_partial *out, const float *q, const void *k, 
 void scalar_attend_f16(struct attn_partial *out, const float *q, const void *k, const void *v,
                        size_t stride, int n, int head_dim, float scale, float *scores);
 void scalar_attn_merge(struct attn_partial *into, const struct attn_partial *p, int head_dim);
+
+uint64_t scalar_int_dots(uint64_t rounds);

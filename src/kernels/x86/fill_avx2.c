@@ -5,6 +5,7 @@
 void avx2_fill(struct kernels *k)
 {
     k->isa = isa_name(ISA_AVX2);
+    k->int_dots = avx2_int_dots;
     k->format[WT_F32].matmul = avx2_matmul_f32;
     k->format[WT_F16].matmul = avx2_matmul_f16;
     k->format[WT_BF16].matmul = avx2_matmul_bf16;

@@ -5,4 +5,5 @@
 void avx512_fill(struct kernels *k)
 {
     k->isa = isa_name(ISA_AVX512);
+    k->int_dots = avx512_int_dots;
 }

@@ -6,6 +6,9 @@
 void avx2_fill(struct kernels *k);
 void avx512_fill(struct kernels *k); // after avx2_fill
 
+uint64_t avx2_int_dots(uint64_t rounds);
+uint64_t avx512_int_dots(uint64_t rounds);
+
 void avx2_matmul_f32(const struct matmul_args *a);
 void avx2_matmul_f16(const struct matmul_args *a);
 void avx2_matmul_bf16(const struct matmul_args *a);
