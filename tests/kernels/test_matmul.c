@@ -26,7 +26,8 @@ static int setup(void **state)
 
 // ---- a problem ---------------------------------------------------------------------------------
 
-enum filling { RANDOM, ZERO, MAXIMAL, LOWEST, ONE_HOT, NAN_SCALES, FILLINGS };
+// ROW_NUMBERS: every byte of a row is the row's number.
+enum filling { RANDOM, ZERO, MAXIMAL, LOWEST, ONE_HOT, ROW_NUMBERS, NAN_SCALES, FILLINGS };
 
 // rows x n_in weights and n_tokens x n_in activations, held as the format wants them.
 struct problem {
@@ -48,7 +49,7 @@ static uint16_t random_half(enum filling filling)
 {
     if (filling == NAN_SCALES)
         return rng_below(&rng, 4) ? 0x7e00 : 0xfc00;
-    if (filling == MAXIMAL || filling == LOWEST)
+    if (filling == MAXIMAL || filling == LOWEST || filling == ROW_NUMBERS)
         return 0x3c00;
     uint16_t h;
     float f = random_float() * 0.1f;
@@ -85,6 +86,7 @@ static void fill_weights(const struct problem *p, enum filling filling)
                      : filling == LOWEST && p->type == WT_Q8_0  ? 0x80
                      : filling == MAXIMAL                       ? 0xff
                      : filling == LOWEST                        ? 0
+                     : filling == ROW_NUMBERS                   ? (uint8_t)r
                                                                 : (uint8_t)rng_u64(&rng);
         // The lowest Q6_K weights times the most negative scales.
         if (filling == LOWEST && p->type == WT_Q6_K)
@@ -102,7 +104,7 @@ static void fill_activations(const struct problem *p, enum filling filling)
             float v = random_float();
             if (filling == ZERO)
                 v = 0;
-            else if (filling == MAXIMAL || filling == LOWEST) // +-127 everywhere
+            else if (filling == MAXIMAL || filling == LOWEST || filling == ROW_NUMBERS) // +-127
                 v = t % 3 == 0 ? 1 : t % 3 == 1 ? -1 : i % 2 ? 1 : -1;
             else if (filling == ONE_HOT)
                 v = i == (size_t)t % p->n_in;
@@ -325,7 +327,8 @@ static void extremes_do_not_saturate(void **state)
     for (uint32_t type = 0; type < WT_COUNT; type++)
         for (enum filling filling = ZERO; kernels_can(type) && filling < FILLINGS; filling++)
             for (int n_tokens = 1; n_tokens <= 9; n_tokens += 4) {
-                struct problem p = problem_new(type, 512, 18, n_tokens, filling, 1, 0);
+                struct problem p = problem_new(type, 512, filling == ROW_NUMBERS ? 256 : 18,
+                                               n_tokens, filling, 1, 0);
                 compare_with_scalar(&p);
                 problem_free(&p);
             }

@@ -5,7 +5,11 @@
 //
 //   panel.w[v][g]:      words g = 0..63 of rows 8v..8v+7, as in small_avx2.h
 //   panel.scale[v][s]:  | sc[s] of row 8v: 16 bits, twice | ... |, s counting sub-blocks
-//   panel.pair[v][j]:   | m[2j], m[2j+1] of row 8v: 16 bits each | ... |; for Q6_K sc instead of m
+//   panel.pair[v][j]:   | m[2j], m[2j+1] of row 8v: 16 bits each | ... |
+//
+// The byte product takes unsigned by signed. Signed weights are moved up by an offset and offset *
+// sc takes the place of m, to be taken off; or, where the moved ones would not fit, w has their
+// magnitudes and activations get the signs.
 #pragma once
 
 #include "kernels/x86/avx2.h"
@@ -14,6 +18,7 @@ enum { K_TOKENS = 64 }; // tokens a panel is used for before it is unpacked agai
 
 struct k_panel {
     __m256i w[2][64];
+    __m256i sign[2][64]; // is_signed: the signed weights, w being their magnitudes
     __m256i scale[2][16];
     __m256i pair[2][8];
     __m256 d[2], dmin[2];
@@ -27,11 +32,14 @@ struct k_dot {
 
 struct k_format {
     size_t bytes, d_at;
-    int sub_words; // words of four weights in a sub-block: 8 or 4
-    int groups;    // words whose products may be added in 16 bits
-    bool has_min;  // else weights are round 32, corrected by scale times sum
+    int sub_words;  // words of four weights in a sub-block: 8 or 4
+    int groups;     // words whose products may be added in 16 bits
+    bool has_min;   // with a scale of their own; else pair holds what corrects for the offset
+    bool is_signed; // no offset, no pairs
+    // The blocks' scales; NULL: half floats at d_at.
+    __m256 (*d)(const struct avx2_rows *rows, size_t at);
     struct k_dot (*dot)(const uint8_t *block, const struct act_q8k *x);
-    // Fills w[v], scale[v] and pair[v].
+    // Fills w[v], scale[v] and pair[v], or w[v], sign[v] and scale[v].
     void (*unpack)(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at);
 };
 
@@ -72,6 +80,50 @@ AVX2_INLINE __m256i k_sums_of_four(const __m128i v[8])
                             _mm256_unpackhi_epi64(two[0], two[1]));
 }
 
+// Two signed bytes of each 32-bit lane, widened.
+AVX2_INLINE __m256i k_widen(__m256i v, int first, int second)
+{
+    const __m256i word = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404,
+                                           0x08080808, 0x0c0c0c0c);
+    // Bytes go to the upper half of a 16-bit integer, whence an arithmetic shift brings them down.
+    __m256i from = _mm256_add_epi8(word, _mm256_set1_epi32(first << 8 | second << 24));
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(v, from), 8);
+}
+
+// The scales of sub-blocks 4i..4i+3, a signed byte each.
+AVX2_INLINE void k_put_scales(struct k_panel *p, int v, int i, __m256i bytes)
+{
+    AVX2_UNROLL
+    for (int s = 0; s < 4; s++)
+        p->scale[v][4 * i + s] = k_widen(bytes, s, s);
+}
+
+// What pair holds for them.
+AVX2_INLINE void k_put_pairs(struct k_panel *p, int v, int i, __m256i bytes)
+{
+    p->pair[v][2 * i] = k_widen(bytes, 0, 1);
+    p->pair[v][2 * i + 1] = k_widen(bytes, 2, 3);
+}
+
+// Sixteen scales for one row's 8 x 32 weights, of which each 32 span two sub-blocks: those of even
+// ones in the low half, of odd ones in the high half.
+AVX2_INLINE __m256i k_even_odd(__m128i scales)
+{
+    const __m128i even_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    return _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, even_odd));
+}
+
+// 16-bit integer j of each half, in eight lanes.
+AVX2_INLINE __m256i k_scale_at(__m256i sc, int j)
+{
+    return _mm256_shuffle_epi8(sc, _mm256_set1_epi16((short)(0x0100 + j * 0x0202)));
+}
+
+AVX2_INLINE __m256 k_d(const struct k_format *f, const struct avx2_rows *rows, size_t at)
+{
+    return f->d ? f->d(rows, at) : avx2_row_halves(rows, at + f->d_at);
+}
+
 AVX2_INLINE void k_one_token(const struct matmul_args *a, const struct k_format *f)
 {
     for (int r = a->row_lo; r < a->row_hi; r += 8) {
@@ -90,7 +142,7 @@ AVX2_INLINE void k_one_token(const struct matmul_args *a, const struct k_format 
                 isum[i] = s.isum;
                 imin[i] = s.imin;
             }
-            __m256 d = avx2_row_halves(&rows, at + f->d_at), dmin = _mm256_setzero_ps();
+            __m256 d = k_d(f, &rows, at), dmin = _mm256_setzero_ps();
             __m256i sum_min = _mm256_setzero_si256();
             if (f->has_min) {
                 dmin = avx2_row_halves(&rows, at + f->d_at + 2);
@@ -117,7 +169,8 @@ AVX2_INLINE void k_sub_block(const struct k_format *f, const struct k_panel *p, 
                 __m256i q = avx2_broadcast4(x[i] + 4 * word);
                 AVX2_UNROLL
                 for (int v = 0; v < 2; v++) {
-                    __m256i product = _mm256_maddubs_epi16(p->w[v][word], q);
+                    __m256i signed_q = f->is_signed ? _mm256_sign_epi8(q, p->sign[v][word]) : q;
+                    __m256i product = _mm256_maddubs_epi16(p->w[v][word], signed_q);
                     s[i][v] = g == first ? product : avx2_add16(s[i][v], product);
                 }
             }
@@ -135,7 +188,9 @@ AVX2_INLINE __m256i k_pairs(const struct k_format *f, const struct k_panel *p, i
                             const struct act_q8k *x)
 {
     __m256i s = _mm256_setzero_si256();
-    if (f->has_min) {
+    if (f->is_signed)
+        return s;
+    if (f->sub_words == 8) {
         __m256i sums = _mm256_broadcastsi128_si256(k_sums32(x));
         s = _mm256_madd_epi16(p->pair[v][0], _mm256_shuffle_epi32(sums, 0x00));
         s = _mm256_add_epi32(s, _mm256_madd_epi16(p->pair[v][1], _mm256_shuffle_epi32(sums, 0x55)));
@@ -169,7 +224,7 @@ AVX2_INLINE void k_tile(const struct k_format *f, const struct k_panel *p,
         const struct act_q8k *xb = k_act(a, t + i, block);
         __m256i pairs = k_pairs(f, p, v, xb), sum = isum[i][v];
         if (!f->has_min)
-            sum = _mm256_sub_epi32(sum, _mm256_slli_epi32(pairs, 5));
+            sum = _mm256_sub_epi32(sum, pairs);
         acc[i][v] = k_add(f, acc[i][v], sum, pairs, p->d[v], p->dmin[v], xb->d);
     }
 }
@@ -180,7 +235,7 @@ AVX2_INLINE void k_unpack(const struct k_format *f, struct k_panel *p,
     for (int v = 0; v < 2; v++) {
         f->unpack(p, v, &rows[v], at);
         avx2_rows_ahead(&rows[v], at, f->bytes, ahead);
-        p->d[v] = avx2_row_halves(&rows[v], at + f->d_at);
+        p->d[v] = k_d(f, &rows[v], at);
         p->dmin[v] = f->has_min ? avx2_row_halves(&rows[v], at + f->d_at + 2) : _mm256_setzero_ps();
     }
 }

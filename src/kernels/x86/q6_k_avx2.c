@@ -20,10 +20,8 @@ AVX2_INLINE void quarters(__m256i q[4], __m256i low0, __m256i low1, __m256i high
 
 AVX2_INLINE struct k_dot dot(const uint8_t *block, const struct act_q8k *x)
 {
-    // 32 weights span two sub-blocks: scales of even ones in the low half, of odd ones in the high.
-    const __m128i even_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
     __m128i scales = _mm_loadu_si128((const void *)(block + SCALES_AT));
-    __m256i sc = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, even_odd));
+    __m256i sc = k_even_odd(scales);
     __m256i offset = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), avx2_load(x->sums));
     __m256i sum = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(offset, 5));
     AVX2_UNROLL
@@ -35,22 +33,10 @@ AVX2_INLINE struct k_dot dot(const uint8_t *block, const struct act_q8k *x)
         for (int k = 0; k < 4; k++) {
             int j = 4 * h + k;
             __m256i products = _mm256_maddubs_epi16(q[k], avx2_load(x->q + 32 * j));
-            __m256i scale =
-                _mm256_shuffle_epi8(sc, _mm256_set1_epi16((short)(0x0100 + j * 0x0202)));
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, scale));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, k_scale_at(sc, j)));
         }
     }
     return (struct k_dot){sum, _mm_setzero_si128()};
-}
-
-// Two bytes of each 32-bit lane, widened with their signs.
-AVX2_INLINE __m256i widen(__m256i v, int first, int second)
-{
-    const __m256i word = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404,
-                                           0x08080808, 0x0c0c0c0c);
-    // Bytes go to the upper half of a 16-bit integer, whence an arithmetic shift brings them down.
-    __m256i from = _mm256_add_epi8(word, _mm256_set1_epi32(first << 8 | second << 24));
-    return _mm256_srai_epi16(_mm256_shuffle_epi8(v, from), 8);
 }
 
 AVX2_INLINE void unpack(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
@@ -58,11 +44,11 @@ AVX2_INLINE void unpack(struct k_panel *p, int v, const struct avx2_rows *rows, 
     __m256i scales[4];
     avx2_turn16(scales, rows, at + SCALES_AT);
     AVX2_UNROLL
-    for (int s = 0; s < 16; s++)
-        p->scale[v][s] = widen(scales[s / 4], s % 4, s % 4);
+    for (int i = 0; i < 4; i++)
+        k_put_scales(p, v, i, scales[i]);
     AVX2_UNROLL
     for (int j = 0; j < 8; j++)
-        p->pair[v][j] = widen(scales[j / 2], j % 2 * 2, j % 2 * 2 + 1);
+        p->pair[v][j] = _mm256_slli_epi16(k_widen(scales[j / 2], j % 2 * 2, j % 2 * 2 + 1), 5);
     for (int part = 0; part < 4; part++) { // half a quarter: 16 weights of each
         int h = part / 2, from = part % 2 * 16;
         __m256i low0[4], low1[4], high[4];

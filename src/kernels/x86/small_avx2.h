@@ -19,7 +19,7 @@ enum { SMALL_TOKENS = 64 }; // tokens a panel is used for before it is unpacked 
 
 struct small_panel {
     __m256i w[2][8];
-    __m256i sign[2][8]; // Q8_0: the signed weights, w being their magnitudes
+    __m256i sign[2][8]; // is_signed: the signed weights, w being their magnitudes
     __m256 d[2], m[2];
 };
 
@@ -29,6 +29,8 @@ struct small_format {
     int offset;   // taken off every weight
     int groups;   // words whose products may be added in 16 bits
     bool has_min, is_signed;
+    // The blocks' scales; NULL: half floats at the beginning of a block.
+    __m256 (*d)(const struct avx2_rows *rows, size_t at);
     __m256i (*dot)(const uint8_t *block, __m256i x);
     // Fills w[v], sign[v] and, when the format has one, m[v] is read at block + 2.
     void (*unpack)(struct small_panel *p, int v, const struct avx2_rows *rows, size_t at);
@@ -37,6 +39,11 @@ struct small_format {
 AVX2_INLINE const struct act_q8 *small_act(const struct matmul_args *a, int t, size_t block)
 {
     return (const struct act_q8 *)((const uint8_t *)a->x + (size_t)t * a->x_stride) + block;
+}
+
+AVX2_INLINE __m256 small_d(const struct small_format *f, const struct avx2_rows *rows, size_t at)
+{
+    return f->d ? f->d(rows, at) : avx2_row_halves(rows, at);
 }
 
 // acc + the block's sum, for eight rows.
@@ -66,7 +73,7 @@ AVX2_INLINE void small_one_token(const struct matmul_args *a, const struct small
             AVX2_UNROLL
             for (int i = 0; i < 8; i++)
                 s[i] = f->dot(rows.row[i] + at, q);
-            __m256 d = avx2_row_halves(&rows, at);
+            __m256 d = small_d(f, &rows, at);
             __m256 m = f->has_min ? avx2_row_halves(&rows, at + 2) : _mm256_setzero_ps();
             acc = small_add(f, acc, avx2_sums(s), d, m, x);
         }
@@ -125,7 +132,7 @@ AVX2_INLINE void small_unpack(const struct small_format *f, struct small_panel *
     for (int v = 0; v < 2; v++) {
         f->unpack(p, v, &rows[v], at);
         avx2_rows_ahead(&rows[v], at, f->bytes, ahead);
-        p->d[v] = avx2_row_halves(&rows[v], at);
+        p->d[v] = small_d(f, &rows[v], at);
         p->m[v] = f->has_min ? avx2_row_halves(&rows[v], at + 2) : _mm256_setzero_ps();
     }
 }
