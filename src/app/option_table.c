@@ -21,8 +21,6 @@ static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm", "
 static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", NULL};
 static const char *const archs[] = {"llama", "qwen2", NULL};
 static const char *const tokenizers[] = {"bpe", "spm", NULL};
-static const char *const mixes[] = {"F32",  "F16",  "BF16",   "Q8_0",   "Q4_0",
-                                    "Q5_0", "Q6_K", "Q4_K_M", "Q5_K_M", NULL};
 _Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log levels");
 _Static_assert(KV_TYPE_COUNT + 1 == sizeof kv_types / sizeof *kv_types, "types of the KV cache");
 _Static_assert(SYNTHESIS_QWEN2 + 2 == sizeof archs / sizeof *archs, "architectures");
@@ -71,8 +69,8 @@ const struct option_spec option_table[OPT_COUNT] = {
     [OPT_SHAPE] = {"shape", 0, OPTION_ENUM, .names = shapes,
                    .help = "what is not said otherwise is as in a model of this size"},
     [OPT_ARCH] = {"arch", 0, OPTION_ENUM, .names = archs, .help = "architecture"},
-    [OPT_TYPE] = {"type", 0, OPTION_ENUM, .names = mixes,
-                  .help = "weight format; _M: more for the tensors that matter more"},
+    [OPT_TYPE] = {"type", 0, OPTION_STRING, .value = "FORMAT",
+                  .help = "weight format; which there are is said above"},
     [OPT_TOKENIZER] = {"tokenizer", 0, OPTION_ENUM, .names = tokenizers,
                        .help = "kind of the vocabulary"},
     [OPT_MODEL_LAYERS] = {"layers", 0, OPTION_INT, .value = "N", .min = 1,

@@ -26,8 +26,12 @@ static int read_spec(const struct options *o, struct synthesis *s, struct err *e
 {
     const char *shape = option_table[OPT_SHAPE].names[options_enum(o, OPT_SHAPE)];
     CHECK(synthesis_preset(shape, s));
-    s->mix = mix_find(option_table[OPT_TYPE].names[options_enum(o, OPT_TYPE)]);
-    CHECK(s->mix);
+    const char *type = options_text(o, OPT_TYPE);
+    char quoted[32];
+    s->mix = mix_find(type);
+    if (!s->mix)
+        return err_set(e, ERR_USAGE, "--type cannot be '%s'; it is one of " MIX_NAMES,
+                       err_quote(quoted, sizeof quoted, type, (int)strnlen(type, 64)));
     s->seed = (uint64_t)options_int(o, OPT_MODEL_SEED);
     if (options_given(o, OPT_ARCH))
         s->arch = (enum synthesis_arch)options_enum(o, OPT_ARCH);
@@ -129,7 +133,13 @@ const struct verb verb_synth = {
     .text = "The model talks nonsense, but it has the shape, the formats and the arithmetic of a "
             "real one: measure with it what a machine or a ring of machines can do before you "
             "download anything. Weights are normal, activations stay sane, and its vocabulary "
-            "reads any text. The same options and seed give the same bytes.",
+            "reads any text. The same options and seed give the same bytes.\n\nAn 8B as people "
+            "download it, 4.6 GiB: rondo synth 8b.gguf --shape 8b --type Q4_K_M\n\n"
+            "Shapes: 1b, 3b, 8b and 70b as Llama 3, 14b and 32b as Qwen 2.5; what is given beside "
+            "--shape changes it.\nFormats: " MIX_NAMES
+            ". _M: Q6_K for half of the layers' most sensitive matrices. The output matrix is in "
+            "Q6_K where the format is narrower.\n\nThe file has its name when it is complete; "
+            "Ctrl-C leaves nothing (exit code 130).",
     .options =
         (const struct verb_option[]){
             {OPT_SHAPE, "1b"},

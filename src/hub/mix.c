@@ -8,11 +8,33 @@
 #include <strings.h>
 
 static const struct mix mixes[] = {
-    {"F32", WT_F32, WT_F32, WT_F32, 0},        {"F16", WT_F16, WT_F16, WT_F16, 1},
-    {"BF16", WT_BF16, WT_BF16, WT_BF16, 32},   {"Q8_0", WT_Q8_0, WT_Q8_0, WT_Q8_0, 7},
-    {"Q4_0", WT_Q4_0, WT_Q6_K, WT_Q4_0, 2},    {"Q5_0", WT_Q5_0, WT_Q6_K, WT_Q5_0, 8},
-    {"Q4_K_M", WT_Q4_K, WT_Q6_K, WT_Q6_K, 15}, {"Q5_K_M", WT_Q5_K, WT_Q6_K, WT_Q6_K, 17},
+    {"F32", WT_F32, WT_F32, WT_F32, 0},
+    {"F16", WT_F16, WT_F16, WT_F16, 1},
+    {"BF16", WT_BF16, WT_BF16, WT_BF16, 32},
+    {"Q8_0", WT_Q8_0, WT_Q8_0, WT_Q8_0, 7},
+    {"Q4_0", WT_Q4_0, WT_Q6_K, WT_Q4_0, 2},
+    {"Q4_1", WT_Q4_1, WT_Q6_K, WT_Q4_1, 3},
+    {"Q5_0", WT_Q5_0, WT_Q6_K, WT_Q5_0, 8},
+    {"Q5_1", WT_Q5_1, WT_Q6_K, WT_Q5_1, 9},
+    {"Q2_K", WT_Q2_K, WT_Q6_K, WT_Q2_K, 10},
+    {"Q3_K", WT_Q3_K, WT_Q6_K, WT_Q3_K, 11},
+    {"Q4_K", WT_Q4_K, WT_Q6_K, WT_Q4_K, 14},
+    {"Q5_K", WT_Q5_K, WT_Q6_K, WT_Q5_K, 16},
     {"Q6_K", WT_Q6_K, WT_Q6_K, WT_Q6_K, 18},
+    {"Q4_K_M", WT_Q4_K, WT_Q6_K, WT_Q6_K, 15},
+    {"Q5_K_M", WT_Q5_K, WT_Q6_K, WT_Q6_K, 17},
+    {"IQ4_NL", WT_IQ4_NL, WT_Q6_K, WT_IQ4_NL, 25},
+    {"IQ4_XS", WT_IQ4_XS, WT_Q6_K, WT_IQ4_XS, 30},
+    {"IQ3_S", WT_IQ3_S, WT_Q6_K, WT_IQ3_S, 26},
+    {"IQ3_XXS", WT_IQ3_XXS, WT_Q6_K, WT_IQ3_XXS, 23},
+    {"IQ2_S", WT_IQ2_S, WT_Q6_K, WT_IQ2_S, 28},
+    {"IQ2_XS", WT_IQ2_XS, WT_Q6_K, WT_IQ2_XS, 20},
+    {"IQ2_XXS", WT_IQ2_XXS, WT_Q6_K, WT_IQ2_XXS, 19},
+    {"IQ1_M", WT_IQ1_M, WT_Q6_K, WT_IQ1_M, 31},
+    {"IQ1_S", WT_IQ1_S, WT_Q6_K, WT_IQ1_S, 24},
+    {"MXFP4", WT_MXFP4, WT_Q6_K, WT_MXFP4, 38},
+    {"TQ2_0", WT_TQ2_0, WT_Q6_K, WT_TQ2_0, 37},
+    {"TQ1_0", WT_TQ1_0, WT_Q6_K, WT_TQ1_0, 36},
 };
 
 const struct mix *mix_find(const char *name)
@@ -23,16 +45,29 @@ const struct mix *mix_find(const char *name)
     return NULL;
 }
 
-const char *mix_names(void)
-{
-    return "F32, F16, BF16, Q8_0, Q4_0, Q5_0, Q4_K_M, Q5_K_M, Q6_K";
-}
-
 // The first and the last eighth of the layers, and every third between.
 static bool matters_more(int layer, int n_layers)
 {
     int eighth = n_layers / 8;
     return layer < eighth || layer >= 7 * n_layers / 8 || (layer - eighth) % 3 == 2;
+}
+
+// What a row gets that is no whole number of blocks: the nearest format with smaller ones.
+static uint32_t smaller_blocks(uint32_t type)
+{
+    switch (type) {
+    case WT_Q4_K:
+        return WT_Q5_0;
+    case WT_Q5_K:
+        return WT_Q5_1;
+    case WT_TQ1_0:
+    case WT_TQ2_0:
+        return WT_Q4_0;
+    case WT_Q6_K:
+        return WT_Q8_0;
+    default: // the narrow ones
+        return wtype_info(type)->width == BLOCK_K ? WT_IQ4_NL : WT_F16;
+    }
 }
 
 uint32_t mix_type(const struct mix *m, enum mix_role role, int layer, int n_layers, uint64_t n_in)
@@ -45,6 +80,6 @@ uint32_t mix_type(const struct mix *m, enum mix_role role, int layer, int n_laye
     else if ((role == MIX_ATTN_V || role == MIX_FFN_DOWN) && matters_more(layer, n_layers))
         type = m->more;
     if (n_in % wtype_info(type)->width)
-        type = type == WT_Q4_K ? WT_Q5_0 : WT_Q8_0;
+        type = smaller_blocks(type);
     return n_in % wtype_info(type)->width ? WT_F16 : type;
 }

@@ -1,9 +1,10 @@
 // Type mixes: which tensor of a model gets which weight format under a name like Q4_K_M.
 //
 // The rules are those that model files in circulation follow: matrices in the format of the name,
-// norms and biases in F32, the output matrix in Q6_K, and under Q4_K_M and Q5_K_M about half of the
-// layers' attn_v and ffn_down, the most sensitive ones, in Q6_K too. A matrix whose rows are no
-// whole number of blocks falls back to a format with smaller ones.
+// norms and biases in F32, the output matrix in Q6_K where the name's format is narrower, and under
+// Q4_K_M and Q5_K_M about half of the layers' attn_v and ffn_down, the most sensitive ones, in Q6_K
+// too. Other names stand for one format everywhere, so that a bench says what the format costs. A
+// matrix whose rows are no whole number of blocks falls back to a format with smaller ones.
 #pragma once
 
 #include <stdint.h>
@@ -26,7 +27,11 @@ struct mix {
 };
 
 const struct mix *mix_find(const char *name); // NULL: unknown; case does not matter
-const char *mix_names(void);                  // "F32, F16, ..."
+
+// Every name, for sentences.
+#define MIX_NAMES                                                                                  \
+    "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q4_K_M, Q5_K_M, " \
+    "IQ4_NL, IQ4_XS, IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M, IQ1_S, MXFP4, TQ2_0, TQ1_0"
 
 // The weight format of a tensor with rows of n_in weights in layer `layer` of n_layers.
 uint32_t mix_type(const struct mix *m, enum mix_role role, int layer, int n_layers, uint64_t n_in);

@@ -8,8 +8,8 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "gguf/writer.h"
+#include "hub/random_blocks.h"
 #include "hub/synthesis_vocab.h"
-#include "kernels/encode.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ enum {
     MAX_TILES = 16,
     PIECE_MIN_BYTES = 32 << 10,
     PIECE_MAX_BYTES = 256 << 10,
-    ENCODE_WEIGHTS = 1024, // at once; a multiple of every block width
+    TILE_WEIGHTS = 4 << 20, // and no more, where few bytes hold many
     PROGRESS_BYTES = 16 << 20,
     NAME_BYTES = 64,
 };
@@ -221,30 +221,18 @@ struct job {
     int rc;
 };
 
-// Nearly normal with deviation 1: a sum of four uniform numbers.
-static float random_weight(struct rng *r)
-{
-    uint64_t u = rng_u64(r);
-    int sum = (int)(u & 0xffff) + (int)(u >> 16 & 0xffff) + (int)(u >> 32 & 0xffff) +
-              (int)(u >> 48) - 2 * 0xffff;
-    return (float)sum * (1.7320508f / 65536.0f);
-}
-
 static int fill_tile(struct job *j, struct tile *t)
 {
     const struct wtype_info *info = wtype_info(t->type);
-    float x[ENCODE_WEIGHTS], deviation = 1.0f / sqrtf((float)t->n_in);
-    size_t blocks = ENCODE_WEIGHTS / info->width; // at once
-    t->n_blocks = (j->tile_bytes / info->bytes / blocks + 1) * blocks;
+    size_t blocks = RANDOM_BLOCKS_WEIGHTS / info->width; // at once
+    size_t most = (size_t)TILE_WEIGHTS / info->width * info->bytes;
+    size_t bytes = j->tile_bytes < most ? j->tile_bytes : most;
+    t->n_blocks = (bytes / info->bytes / blocks + 1) * blocks;
     t->blocks = malloc(t->n_blocks * info->bytes);
     if (!t->blocks)
         return err_set(j->e, ERR_NO_MEMORY, "no memory for %d MiB of random weights",
                        TILE_BYTES >> 20);
-    for (size_t i = 0; i < t->n_blocks; i += blocks) {
-        for (int k = 0; k < ENCODE_WEIGHTS; k++)
-            x[k] = random_weight(&j->rng) * deviation;
-        CHECK(kernels_encode(t->type, t->blocks + i * info->bytes, x, ENCODE_WEIGHTS));
-    }
+    random_blocks(t->type, t->blocks, t->n_blocks, 1.0f / sqrtf((float)t->n_in), &j->rng);
     return 0;
 }
 
@@ -253,7 +241,7 @@ static const struct tile *tile_for(struct job *j, uint32_t type, uint64_t n_in)
     for (int i = 0; i < j->n_tiles; i++)
         if (j->tiles[i].type == type && j->tiles[i].n_in == n_in)
             return &j->tiles[i];
-    CHECK(j->n_tiles < MAX_TILES); // three row lengths, four formats
+    CHECK(j->n_tiles < MAX_TILES); // three row lengths, three formats of a mix
     struct tile *t = &j->tiles[j->n_tiles++];
     t->type = type;
     t->n_in = n_in;

@@ -6,6 +6,7 @@
 
 #include "app/verbs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -425,6 +426,40 @@ static void ctrl_c_ends_a_perplexity_with_the_figure_so_far(void **state)
     outcome_free(&o);
 }
 
+// How many files in the test's folder have a name that begins with `prefix`.
+static int count_files(const char *prefix)
+{
+    int n = 0;
+    DIR *d = opendir(test_folder());
+    assert_non_null(d);
+    for (struct dirent *f; (f = readdir(d));)
+        n += !strncmp(f->d_name, prefix, strlen(prefix));
+    closedir(d);
+    return n;
+}
+
+static void a_signal_leaves_nothing_of_a_model_that_is_written(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGINT, SIGTERM};
+    char line[PATH_MAX + 64];
+    snprintf(line, sizeof line, "synth|%s|--layers|6", test_file("half.gguf")); // 0.6 GB
+    for (int i = 0; i < 2; i++) {
+        struct process p = start(line, TO_FILE);
+        struct outcome o = {0};
+        int status;
+        while (!count_files("half") && !waitpid(p.pid, &status, WNOHANG))
+            usleep(1000);
+        assert_true(count_files("half")); // else it ended before it began
+        kill(p.pid, signals[i]);
+        finish(&o, &p);
+        assert_int_equal(o.code, 130);
+        assert_string_equal(o.out, "");
+        assert_int_equal(count_files("half"), 0);
+        outcome_free(&o);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +479,7 @@ int main(void)
         cmocka_unit_test(lost_output_is_told),
         cmocka_unit_test(measurements_are_json),
         cmocka_unit_test(ctrl_c_ends_a_perplexity_with_the_figure_so_far),
+        cmocka_unit_test(a_signal_leaves_nothing_of_a_model_that_is_written),
     };
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 16);
     for (int up = 0; up < 3 && n > 0; up++) // build/MODE/tests/app/test_verbs

@@ -100,16 +100,16 @@ static void assert_sane(const struct gguf *g)
 static void every_mix_makes_sane_weights_of_both_architectures(void **state)
 {
     (void)state;
-    static const char *const mixes[] = {"F32",  "F16",  "BF16",   "Q8_0",  "Q4_0",
-                                        "Q5_0", "Q6_K", "Q4_K_M", "q5_k_m"};
-    for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++)
+    char names[] = MIX_NAMES;
+    int n_types = 0;
+    for (char *name = strtok(names, ", "); name; name = strtok(NULL, ", "), n_types++)
         for (int variant = 0; variant < 2; variant++) {
             struct err e = {0};
             struct hparams h;
             struct synthesis s = small();
-            s.mix = mix_find(mixes[i]);
+            s.mix = mix_find(name);
             assert_non_null(s.mix);
-            assert_non_null(strstr(mix_names(), s.mix->name));
+            assert_string_equal(s.mix->name, name);
             s.arch = variant ? SYNTHESIS_QWEN2 : SYNTHESIS_LLAMA;
             s.tied = variant;
             struct gguf *g = made(&s, "mix.gguf");
@@ -128,6 +128,11 @@ static void every_mix_makes_sane_weights_of_both_architectures(void **state)
             assert_int_equal(parameters, synthesis_parameters(&s));
             gguf_free(g);
         }
+    for (uint32_t type = 0; type < WT_COUNT; type++) // whatever can be multiplied
+        if (kernels_can(type))
+            assert_true(mix_find(wtype_info(type)->name)->base == type);
+    assert_int_equal(n_types, 27);
+    assert_true(mix_find("q5_k_m") == mix_find("Q5_K_M"));
     assert_null(mix_find("Q4_K_X"));
 }
 
