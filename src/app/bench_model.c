@@ -41,7 +41,7 @@ void bench_look_into(struct bench *b)
         by_type[t->type] += (double)t->size;
         most = by_type[t->type] > by_type[most] ? t->type : most;
     }
-    m->token_bytes = (double)hparams_kv_bytes_per_token(h, h->n_layers, b->kv_type);
+    m->token_bytes = (double)hparams_kv_page_bytes(h, h->n_layers, b->kv_type) / KV_PAGE_TOKENS;
     m->integer = kernels_for(b->isa)->format[most].act != ACT_F32;
     snprintf(m->type, sizeof m->type, "%s %s", h->arch, wtype_info(most)->name);
     machine_describe(&b->machine);

@@ -13,7 +13,7 @@
 
 // In the order of their enums, or looked up by name.
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
-static const char *const kv_types[] = {"f32", "f16", NULL};
+static const char *const kv_types[] = {"f32", "f16", "q8_0", NULL};
 static const char *const scorings[] = {"every", "half", NULL};
 static const char *const outputs[] = {"table", "md", "csv", "json", NULL};
 static const char *const wires[] = {"f32", "f16", NULL};
@@ -40,7 +40,8 @@ const struct option_spec option_table[OPT_COUNT] = {
                      .help = "compute threads; 0: what this machine has"},
     [OPT_ISA] = {"isa", 0, OPTION_ENUM, .names = isas,
                  .help = "instruction set of the kernels; auto: the best of this machine"},
-    [OPT_KV] = {"kv", 0, OPTION_ENUM, .names = kv_types, .help = "type of the key-value cache"},
+    [OPT_KV] = {"kv", 0, OPTION_ENUM, .names = kv_types,
+                .help = "type of the key-value cache; q8_0: half the memory of f16"},
     [OPT_CTX] = {"ctx", 'c', OPTION_INT, .value = "N", .max = 1 << 20,
                  .help = "tokens of context; 0: as many as the model was trained for, at most "
                          "4096"},

@@ -74,7 +74,8 @@ void buf_copy(struct buf *u, size_t to, size_t from, size_t size);
 // Host address of a buffer, or NULL on devices whose memory the host cannot touch.
 void *buf_host(struct buf *u);
 
-// Which token each row of the batch is. Arrays belong to the caller and must outlive list_run.
+// Which token each row of the batch is. Arrays belong to the caller, are filled when an operation
+// over them is recorded, and must outlive list_run.
 struct rows {
     int n;
     const int32_t *pos;          // (n) absolute positions
@@ -82,17 +83,17 @@ struct rows {
 };
 
 // One layer's key-value cache, as the operations see it. Page p of `buf` starts at p * page_bytes;
-// inside a page this layer's keys lie at k_offset as (n_kv_heads, page_tokens, head_dim), its
-// values at v_offset likewise. page_tokens is the chunk of attention's partial sums (see
-// kernels.h).
+// inside a page this layer's chunks lie at `offset`, one for each key-value head
+// (kernels/kv_chunk.h draws them), kv_layout(type, head_dim).bytes each. A page is as long as a
+// chunk of attention's partial sums.
 struct kv_layer {
     struct buf *buf;
-    size_t page_bytes, k_offset, v_offset;
-    int page_tokens, n_kv_heads, head_dim;
+    size_t page_bytes, offset;
+    int n_kv_heads, head_dim;
     enum kv_type type;
 };
 
-enum { KV_PAGE_TOKENS = 64 };
+enum { KV_PAGE_TOKENS = KV_CHUNK };
 
 struct list_limits {
     int max_rows; // tokens of a batch
@@ -100,6 +101,7 @@ struct list_limits {
     int max_pieces; // waited for in one recording
     int max_width;  // largest n_in or n_out of an activation row
     int max_heads, max_head_dim;
+    int max_context; // positions of a session
 };
 
 int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
@@ -136,9 +138,10 @@ void op_rope(struct list *l, struct buf *x, const struct rows *rows, const float
 // Writes k and v (n, n_kv_heads, head_dim) of each row into its page.
 void op_kv_store(struct list *l, const struct kv_layer *kv, struct buf *k, struct buf *v,
                  const struct rows *rows);
-// out (n, n_heads, head_dim): each row attends to positions [0, pos] of its session.
+// out (n, n_heads, head_dim): each row attends to positions (pos - window, pos] of its session, all
+// up to pos when window is 0. Pages in which no row sees anything are not touched.
 void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_layer *kv,
-               const struct rows *rows, int n_heads, float scale);
+               const struct rows *rows, int n_heads, float scale, int window);
 // out row i = x row index[i]; index is host memory that outlives the run.
 void op_gather(struct list *l, struct buf *out, struct buf *x, const int32_t *index, int width,
                int n);

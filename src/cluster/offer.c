@@ -13,7 +13,7 @@ struct offer {
 };
 
 _Static_assert((int)WIRE_KV_F32 == (int)KV_F32 && (int)WIRE_KV_F16 == (int)KV_F16 &&
-                   (int)WIRE_KV_COUNT == (int)KV_TYPE_COUNT,
+                   (int)WIRE_KV_Q8_0 == (int)KV_Q8_0 && (int)WIRE_KV_COUNT == (int)KV_TYPE_COUNT,
                "types of the KV cache");
 _Static_assert((int)PLAN_MAX_NODES == (int)WIRE_MAX_NODES &&
                    (int)PLAN_MAX_ROUNDS == (int)WIRE_MAX_ROUNDS &&

@@ -102,18 +102,3 @@ size_t act_row_bytes(enum act act, size_t n)
     CHECK(!"an activation type");
     return 0;
 }
-
-size_t kv_type_bytes(enum kv_type type)
-{
-    CHECK(type < KV_TYPE_COUNT);
-    return type == KV_F32 ? 4 : 2;
-}
-
-int kv_type_from_name(const char *name)
-{
-    if (!strcasecmp(name, "f32"))
-        return KV_F32;
-    if (!strcasecmp(name, "f16"))
-        return KV_F16;
-    return -1;
-}

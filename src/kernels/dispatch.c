@@ -69,6 +69,7 @@ static void fill_scalar(struct kernels *k)
     k->f16_to_f32 = scalar_f16_to_f32;
     k->attend[KV_F32] = scalar_attend_f32;
     k->attend[KV_F16] = scalar_attend_f16;
+    k->attend[KV_Q8_0] = scalar_attend_q8_0;
     k->attn_merge = scalar_attn_merge;
 }
 

@@ -12,9 +12,10 @@
 //                    (float)imin, acc) for the same block.
 //   float formats    eight sums s[j] = fma over k = j mod 8, ascending, then the fixed tree
 //                    ((s0+s4)+(s2+s6))+((s1+s5)+(s3+s7)).
-// Sums over a vector (norms) use the eight-lane order too. Products are compiled with
-// -ffp-contract=off: a fused operation is written as one. Every instruction set there is so far
-// gives the bits of scalar/ in every entry of the table, and the tests compare bits.
+// Sums over a vector (norms) use the eight-lane order too; those of attention are in kv_chunk.h.
+// Products are compiled with -ffp-contract=off: a fused operation is written as one. Every
+// instruction set there is so far gives the bits of scalar/ in every entry of the table, and the
+// tests compare bits.
 #pragma once
 
 #include "kernels/blocks.h"
@@ -22,13 +23,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum kv_type { KV_F32, KV_F16, KV_TYPE_COUNT };
+enum kv_type { KV_F32, KV_F16, KV_Q8_0, KV_TYPE_COUNT };
+
+// Positions of a chunk: attention makes one partial result for each. Chunks begin at absolute
+// multiples of this.
+enum { KV_CHUNK = 64 };
 
 // What attention over one chunk of positions leaves: softmax numerator and denominator relative to
 // the chunk's own maximum. acc: (head_dim).
 struct attn_partial {
     float max, sum;
     float *acc;
+};
+
+// Which positions of a chunk a query sees: [lo, hi), lo < hi.
+struct attn_span {
+    uint8_t lo, hi;
+};
+
+// One chunk of one key-value head, and queries that see some of it. kv_chunk.h draws chunks and
+// says what the sums are.
+struct attend_args {
+    struct attn_partial *out;     // (n_rows): filled
+    const struct attn_span *seen; // (n_rows)
+    const void *q;                // query r at q + r * q_stride, as kv_query made it
+    size_t q_stride;              // bytes
+    const uint8_t *chunk;
+    const uint8_t *ahead; // a chunk that will be wanted next, so that it is on its way; or `chunk`
+    int n_rows, head_dim;
 };
 
 struct matmul_args {
@@ -75,11 +97,7 @@ struct kernels {
     void (*f32_to_f16)(uint16_t *out, const float *x, size_t n); // nearest even
     void (*f16_to_f32)(float *out, const uint16_t *x, size_t n);
 
-    // One chunk: `n` positions of keys and values, rows `stride` bytes apart, for one query head
-    // q (head_dim). scores: scratch (n). Fills out->max, sum and acc. n >= 1.
-    void (*attend[KV_TYPE_COUNT])(struct attn_partial *out, const float *q, const void *k,
-                                  const void *v, size_t stride, int n, int head_dim, float scale,
-                                  float *scores);
+    void (*attend[KV_TYPE_COUNT])(const struct attend_args *a);
     // Merges `p` into `into`, in place; chunks are merged in ascending order of position. Nothing
     // yet is max = -INFINITY, sum = 0, acc = 0.
     void (*attn_merge)(struct attn_partial *into, const struct attn_partial *p, int head_dim);
@@ -105,6 +123,3 @@ const struct kernels *kernels_for(enum isa isa);
 
 // Whether weights of this type can be multiplied.
 bool kernels_can(uint32_t type);
-
-size_t kv_type_bytes(enum kv_type type);
-int kv_type_from_name(const char *name); // "f32", "f16"; -1: unknown

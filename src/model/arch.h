@@ -40,6 +40,7 @@ struct arch {
     const char *name; // general.architecture
     enum rope_layout rope_layout;
     bool needs_attn_bias; // q, k and v biases are part of it; else they are used when present
+    bool reads_window;    // attention.sliding_window, where a file has it, is for every layer
     void (*record_layer)(struct forward *f, const struct layer *y);
 };
 

@@ -25,7 +25,8 @@ void block_attention(struct forward *f, const struct layer *y)
     op_rope(l, f->q, f->rows, f->freqs, h->n_heads, h->head_dim, h->n_rot, h->rope_layout);
     op_rope(l, f->k, f->rows, f->freqs, h->n_kv_heads, h->head_dim, h->n_rot, h->rope_layout);
     op_kv_store(l, &f->kv, f->k, f->v, f->rows);
-    op_attend(l, f->heads, f->q, &f->kv, f->rows, h->n_heads, 1 / sqrtf((float)h->head_dim));
+    op_attend(l, f->heads, f->q, &f->kv, f->rows, h->n_heads, 1 / sqrtf((float)h->head_dim),
+              h->window);
     op_matmul(l, f->back, f->heads, &y->wo, n);
     add_bias(f, f->back, &y->bo);
     op_add(l, f->x, f->x, f->back, h->n_embd, n);

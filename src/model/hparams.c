@@ -3,6 +3,7 @@
 #include "model/hparams.h"
 
 #include "base/arith.h"
+#include "kernels/kv_chunk.h"
 #include "model/arch.h"
 
 #include <math.h>
@@ -12,7 +13,7 @@
 enum {
     MAX_EMBD = 1 << 17,
     MAX_HEADS = 1 << 12,
-    MAX_HEAD_DIM = 1 << 11,
+    MAX_HEAD_DIM = KV_MAX_HEAD_DIM,
     MAX_FF = 1 << 19,
     MAX_VOCAB = 1 << 22,
     MAX_CONTEXT = 1 << 28,
@@ -124,6 +125,8 @@ static void read_attention(struct reader *r, struct hparams *h)
         r->rc = err_set(r->e, ERR_FAILED,
                         "%s: keys of %d and values of %d dimensions are not supported", r->path,
                         h->head_dim, value_dim);
+    if (arch_find(h->arch)->reads_window)
+        h->window = read_int(r, "attention.sliding_window", 0, MAX_CONTEXT, 0);
 }
 
 static void read_rope_scaling(struct reader *r, struct hparams *h)
@@ -209,7 +212,7 @@ int hparams_read(struct hparams *h, const struct gguf *g, struct err *e)
     return r.rc;
 }
 
-size_t hparams_kv_bytes_per_token(const struct hparams *h, int n_layers, enum kv_type type)
+size_t hparams_kv_page_bytes(const struct hparams *h, int n_layers, enum kv_type type)
 {
-    return 2 * (size_t)n_layers * (size_t)h->n_kv_heads * (size_t)h->head_dim * kv_type_bytes(type);
+    return (size_t)n_layers * (size_t)h->n_kv_heads * kv_layout(type, h->head_dim).bytes;
 }

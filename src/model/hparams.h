@@ -14,6 +14,7 @@ struct hparams {
     int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab;
     int n_rot;          // dims of a head that RoPE rotates
     int context_length; // trained
+    int window;         // positions that a token sees, itself included; 0: all before it
     float rms_eps, rope_theta;
     enum rope_layout rope_layout;
     float rope_scale; // linear scaling: angles are multiplied by this; 1: none
@@ -25,4 +26,5 @@ struct hparams {
 // it.
 int hparams_read(struct hparams *h, const struct gguf *g, struct err *e);
 
-size_t hparams_kv_bytes_per_token(const struct hparams *h, int n_layers, enum kv_type type);
+// Bytes that n_layers need in a page of KV_PAGE_TOKENS positions.
+size_t hparams_kv_page_bytes(const struct hparams *h, int n_layers, enum kv_type type);

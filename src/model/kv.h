@@ -4,10 +4,10 @@
 //   session 3:  [page 7][page 2][page 9 ..]     page 7 is full and may be shared (refcount 2);
 //   session 5:  [page 7][page 4 ..]             the last, partial page of a fork is copied.
 //
-// A page holds all layers of the shard: for each layer keys (n_kv_heads, KV_PAGE_TOKENS, head_dim),
-// then values. Every node of a ring applies the same operations in the same order and so uses the
-// same number of pages; the head alone admits, by kv_pages_free on its own mirror (struct kv_map),
-// so no node runs out in the middle of a pass.
+// A page holds all layers of the shard: for each layer a chunk of each key-value head
+// (kernels/kv_chunk.h). Every node of a ring applies the same operations in the same order and so
+// uses the same number of pages; the head alone admits, by kv_pages_free on its own mirror (struct
+// kv_map), so no node runs out in the middle of a pass.
 #pragma once
 
 #include "base/err.h"

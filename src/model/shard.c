@@ -4,8 +4,8 @@
 // the largest batch, and one list is recorded anew for each window. A page holds the shard's layers
 // in the order of its windows:
 //
-//     page p   | layer a: keys, values | layer a + 1: .. | ... | layer z: ..|
-//                \____ window 0 _______________________/   \__ window 1 __/
+//     page p   | layer a: a chunk of each head | layer a + 1: .. | ... | layer z: ..|
+//                \____ window 0 _______________________________/   \__ window 1 __/
 //
 // so that what a window owns of a page is one stretch, which a fork copies at once.
 //
@@ -47,7 +47,7 @@ struct shard {
     int n_own;  // layers
 
     struct kv_map *map;
-    size_t half_bytes, page_bytes; // keys of one layer in a page; a page
+    size_t layer_bytes, page_bytes; // of one layer in a page; a page
     struct buf *kv;
     int session_pages;
     int32_t *tables; // of the slots
@@ -100,8 +100,8 @@ static int new_cache(struct shard *s, struct err *e)
     const struct shard_options *o = &s->options;
     const struct hparams *h = &s->model->h;
     size_t table, size;
-    s->half_bytes = hparams_kv_bytes_per_token(h, 1, o->kv_type) / 2 * KV_PAGE_TOKENS;
-    if (!size_mul(s->half_bytes, 2 * (size_t)s->n_own, &s->page_bytes) ||
+    s->layer_bytes = hparams_kv_page_bytes(h, 1, o->kv_type);
+    if (!size_mul(s->layer_bytes, (size_t)s->n_own, &s->page_bytes) ||
         !size_mul(s->page_bytes, (size_t)o->kv_pages, &size))
         size = SIZE_MAX;
     int rc = buf_new(&s->kv, s->backend, size, "the key-value cache", e);
@@ -171,6 +171,7 @@ static int new_list(struct shard *s, struct err *e)
         .max_width = widest,
         .max_heads = h->n_heads,
         .max_head_dim = h->head_dim,
+        .max_context = s->options.max_context,
     };
     struct piece_source source = weights_source(s->weights);
     return list_new(&s->list, s->backend, &limits, &source, e);
@@ -340,7 +341,7 @@ static void wait_pieces(struct list *l, const struct layer *y,
 
 static void copy_forked(struct shard *s, const struct pass_slot *slot, struct window w)
 {
-    size_t layer = 2 * s->half_bytes, at = (size_t)s->place[w.lo] * layer;
+    size_t layer = s->layer_bytes, at = (size_t)s->place[w.lo] * layer;
     for (int i = 0; i < slot->n_copies; i++)
         buf_copy(s->kv, (size_t)slot->copies[i].to * s->page_bytes + at,
                  (size_t)slot->copies[i].from * s->page_bytes + at, (size_t)(w.hi - w.lo) * layer);
@@ -376,13 +377,10 @@ static void record_window(struct shard *s, struct window w)
     list_reset(s->list);
     for (int i = w.lo; i < w.hi; i++) {
         const struct layer *y = &s->model->layers[i];
-        size_t at = (size_t)s->place[i] * 2 * s->half_bytes;
         f.kv = (struct kv_layer){
             .buf = s->kv,
             .page_bytes = s->page_bytes,
-            .k_offset = at,
-            .v_offset = at + s->half_bytes,
-            .page_tokens = KV_PAGE_TOKENS,
+            .offset = (size_t)s->place[i] * s->layer_bytes,
             .n_kv_heads = f.h->n_kv_heads,
             .head_dim = f.h->head_dim,
             .type = s->options.kv_type,

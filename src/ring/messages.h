@@ -108,7 +108,7 @@ _Static_assert(sizeof(struct wire_sentence) == 504, "wire");
 // ---- Making a ring.
 
 enum wire_activation { WIRE_F32, WIRE_F16, WIRE_ACTIVATION_COUNT };
-enum wire_kv { WIRE_KV_F32, WIRE_KV_F16, WIRE_KV_COUNT };
+enum wire_kv { WIRE_KV_F32, WIRE_KV_F16, WIRE_KV_Q8_0, WIRE_KV_COUNT };
 
 struct wire_offer {
     char model[64];     // a name to show, never a path

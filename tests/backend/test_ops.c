@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 #include "base/rng.h"
 #include "kernels/encode.h"
+#include "kernels/kv_chunk.h"
 #include "kernels/lanes.h"
 
 #include <math.h>
@@ -37,7 +38,7 @@ static void done(void *ctx, uint32_t piece)
     (void)ctx, (void)piece;
 }
 
-static void bench_open(struct bench *t, int n_threads)
+static void bench_open_context(struct bench *t, int n_threads, int max_context)
 {
     struct err e = {0};
     *t = (struct bench){0};
@@ -49,9 +50,15 @@ static void bench_open(struct bench *t, int n_threads)
                                  .max_pieces = MAX_PIECES,
                                  .max_width = MAX_WIDTH,
                                  .max_heads = 8,
-                                 .max_head_dim = 64};
+                                 .max_head_dim = 64,
+                                 .max_context = max_context};
     struct piece_source source = {t, acquire, done};
     assert_ok(list_new(&t->l, t->b, &limits, &source, &e), &e);
+}
+
+static void bench_open(struct bench *t, int n_threads)
+{
+    bench_open_context(t, n_threads, 0);
 }
 
 static void bench_close(struct bench *t)
@@ -389,96 +396,180 @@ static void rotation_turns_pairs_and_halves_by_their_angles(void **state)
         }
 }
 
-enum { A_HEADS = 6, A_KV = 2, A_DIM = 16, A_CONTEXT = 200, A_PAGES = 4, A_ROWS = 5 };
+enum { A_HEADS = 6, A_KV = 2, A_DIM = 16, A_CONTEXT = 1300, A_PAGES = 21, A_ROWS = 13 };
 
-// Plain softmax over all positions.
-static void plain_attention(double *out, const float *q, const float *k, const float *v, int pos,
-                            int kv_head)
+// Plain softmax over the positions that are seen.
+static void plain_attention(double *out, const float *q, const float *k, const float *v, int from,
+                            int pos, int kv_head)
 {
     double p[A_CONTEXT], max = -INFINITY, sum = 0;
-    for (int j = 0; j <= pos; j++) {
+    for (int j = from; j <= pos; j++) {
         p[j] = 0;
         for (int i = 0; i < A_DIM; i++)
             p[j] += (double)q[i] * (double)k[(j * A_KV + kv_head) * A_DIM + i];
         p[j] *= 0.25;
         max = fmax(max, p[j]);
     }
-    for (int j = 0; j <= pos; j++)
+    for (int j = from; j <= pos; j++)
         sum += p[j] = exp(p[j] - max);
     for (int i = 0; i < A_DIM; i++) {
         out[i] = 0;
-        for (int j = 0; j <= pos; j++)
+        for (int j = from; j <= pos; j++)
             out[i] += p[j] / sum * (double)v[(j * A_KV + kv_head) * A_DIM + i];
     }
 }
 
-static void check_attention(int n_threads, enum kv_type type, float *out)
-{
-    static float k[A_CONTEXT * A_KV * A_DIM], v[A_CONTEXT * A_KV * A_DIM];
-    static float q[A_ROWS * A_HEADS * A_DIM];
-    static const int32_t pages[A_PAGES] = {5, 0, 3, 1}, *row_pages[MAX_ROWS];
-    static const int32_t asked[A_ROWS] = {0, 63, 64, 130, A_CONTEXT - 1};
-    int32_t pos[MAX_ROWS];
-    struct err e = {0};
+// A cache of A_CONTEXT random positions, and queries at some of them.
+struct attention {
     struct bench t;
-    bench_open(&t, n_threads);
-    size_t half = (size_t)KV_PAGE_TOKENS * A_KV * A_DIM * kv_type_bytes(type);
-    struct kv_layer kv = {.page_bytes = 4 * half,
-                          .k_offset = 2 * half,
-                          .v_offset = 3 * half,
-                          .page_tokens = KV_PAGE_TOKENS,
-                          .n_kv_heads = A_KV,
-                          .head_dim = A_DIM,
-                          .type = type};
-    assert_ok(buf_new(&kv.buf, t.b, 6 * kv.page_bytes, "cache", &e), &e);
-    struct rows rows = {.pos = pos, .pages = row_pages};
+    struct kv_layer kv;
+    float k[A_CONTEXT * A_KV * A_DIM], v[A_CONTEXT * A_KV * A_DIM], q[A_ROWS * A_HEADS * A_DIM];
+    int32_t pages[A_PAGES];
+    const int32_t *row_pages[MAX_ROWS];
+};
+
+static const int32_t asked[A_ROWS] = {0,   62,  63,   64,   65,   130,          511,
+                                      512, 700, 1023, 1024, 1298, A_CONTEXT - 1};
+
+static void attention_open(struct attention *a, int n_threads, enum kv_type type, int max_context)
+{
+    struct err e = {0};
+    int32_t pos[MAX_ROWS];
+    bench_open_context(&a->t, n_threads, max_context);
+    size_t layer = A_KV * kv_layout(type, A_DIM).bytes;
+    a->kv = (struct kv_layer){.page_bytes = 2 * layer,
+                              .offset = layer,
+                              .n_kv_heads = A_KV,
+                              .head_dim = A_DIM,
+                              .type = type};
+    assert_ok(buf_new(&a->kv.buf, a->t.b, (A_PAGES + 2) * a->kv.page_bytes, "cache", &e), &e);
+    memset(buf_host(a->kv.buf), 0xff, buf_size(a->kv.buf)); // NaNs: what is not written is not read
+    for (int i = 0; i < A_PAGES; i++)
+        a->pages[i] = (i * 8 + 3) % (A_PAGES + 2);
     for (int i = 0; i < MAX_ROWS; i++)
-        row_pages[i] = pages;
-    for (int at = 0; at < A_CONTEXT; at += rows.n) { // filled in batches that straddle pages
-        rows.n = A_CONTEXT - at < 37 ? A_CONTEXT - at : 37;
+        a->row_pages[i] = a->pages;
+    struct rows rows = {.pos = pos, .pages = a->row_pages};
+    for (int at = 0; at < A_CONTEXT; at += rows.n) { // in batches that straddle pages
+        int most = at < 300 ? 37 : 7;                // stored by heads, and by rows
+        rows.n = A_CONTEXT - at < most ? A_CONTEXT - at : most;
+        size_t n = (size_t)rows.n * A_KV * A_DIM, first = (size_t)at * A_KV * A_DIM;
         for (int i = 0; i < rows.n; i++)
             pos[i] = at + i;
-        struct buf *kb = buf_filled(&t, (size_t)rows.n * A_KV * A_DIM, k + at * A_KV * A_DIM);
-        struct buf *vb = buf_filled(&t, (size_t)rows.n * A_KV * A_DIM, v + at * A_KV * A_DIM);
-        wait_all(&t);
-        op_kv_store(t.l, &kv, kb, vb, &rows);
-        run(&t);
+        struct buf *kb = buf_filled(&a->t, n, a->k + first);
+        struct buf *vb = buf_filled(&a->t, n, a->v + first);
+        wait_all(&a->t);
+        op_kv_store(a->t.l, &a->kv, kb, vb, &rows);
+        run(&a->t);
         buf_free(kb);
         buf_free(vb);
     }
-    rows.n = A_ROWS;
-    memcpy(pos, asked, sizeof asked);
-    struct buf *qb = buf_filled(&t, A_ROWS * A_HEADS * A_DIM, q);
-    struct buf *ob = buf_filled(&t, A_ROWS * A_HEADS * A_DIM, NULL);
-    wait_all(&t);
-    op_attend(t.l, ob, qb, &kv, &rows, A_HEADS, 0.25f);
-    run(&t);
-    buf_read(ob, 0, out, buf_size(ob));
-    for (int h = 0; h < A_ROWS * A_HEADS; h++) {
-        double want[A_DIM];
-        plain_attention(want, q + h * A_DIM, k, v, asked[h / A_HEADS], h % A_HEADS / 3);
-        for (int i = 0; i < A_DIM; i++)
-            near(out[h * A_DIM + i], want[i], type == KV_F32 ? 1e-6 : 1e-3);
-    }
-    buf_free(qb);
-    buf_free(ob);
-    buf_free(kv.buf);
-    bench_close(&t);
+    for (size_t i = 0; i < sizeof a->q / sizeof *a->q; i++)
+        a->q[i] = number(&a->t);
 }
 
-static void attention_is_a_softmax_over_all_pages(void **state)
+static void attention_close(struct attention *a)
+{
+    buf_free(a->kv.buf);
+    bench_close(&a->t);
+}
+
+// The queries of rows [lo, hi) in one operation.
+static void attend_rows(struct attention *a, int lo, int hi, int window, float *out)
+{
+    struct err e = {0};
+    size_t width = A_HEADS * A_DIM * sizeof(float), n = (size_t)(hi - lo) * width;
+    struct rows rows = {.n = hi - lo, .pos = asked + lo, .pages = a->row_pages};
+    struct buf *qb, *ob;
+    assert_ok(buf_new(&qb, a->t.b, n, "q", &e), &e);
+    assert_ok(buf_new(&ob, a->t.b, n, "out", &e), &e);
+    buf_write(qb, 0, a->q + (size_t)lo * width / sizeof(float), n);
+    wait_all(&a->t);
+    op_attend(a->t.l, ob, qb, &a->kv, &rows, A_HEADS, 0.25f, window);
+    run(&a->t);
+    buf_read(ob, 0, out + (size_t)lo * width / sizeof(float), n);
+    buf_free(qb);
+    buf_free(ob);
+}
+
+static const int windows[] = {0, 1, 5, 64, 100, 600, 5000};
+enum { WINDOWS = sizeof windows / sizeof *windows };
+
+static void attention_is_a_softmax_over_what_is_seen(void **state)
 {
     (void)state;
-    static float first[A_ROWS * A_HEADS * A_DIM], out[A_ROWS * A_HEADS * A_DIM];
+    static struct attention a;
+    static float out[A_ROWS * A_HEADS * A_DIM];
+    static const double limits[KV_TYPE_COUNT] = {1e-6, 1e-3, 1e-2};
     for (int type = KV_F32; type < KV_TYPE_COUNT; type++) {
-        check_attention(1, (enum kv_type)type, first);
-        for (int i = 1; i < THREAD_COUNTS; i++) {
-            check_attention(thread_counts[i], (enum kv_type)type, out);
-            assert_memory_equal(out, first, sizeof out);
+        attention_open(&a, 2, (enum kv_type)type, A_CONTEXT);
+        for (int w = 0; w < WINDOWS; w++) {
+            attend_rows(&a, 0, A_ROWS, windows[w], out);
+            for (int h = 0; h < A_ROWS * A_HEADS; h++) {
+                double want[A_DIM];
+                int pos = asked[h / A_HEADS], from = windows[w] ? pos + 1 - windows[w] : 0;
+                plain_attention(want, a.q + h * A_DIM, a.k, a.v, from > 0 ? from : 0, pos,
+                                h % A_HEADS / (A_HEADS / A_KV));
+                for (int i = 0; i < A_DIM; i++)
+                    near(out[h * A_DIM + i], want[i], limits[type]);
+            }
         }
-        check_attention(16, (enum kv_type)type, out); // more threads than heads: groups are split
-        assert_memory_equal(out, first, sizeof out);
+        attention_close(&a);
     }
+}
+
+static void attention_does_not_depend_on_threads_batches_or_splits(void **state)
+{
+    (void)state;
+    static struct attention a;
+    static float first[WINDOWS][A_ROWS * A_HEADS * A_DIM], out[A_ROWS * A_HEADS * A_DIM];
+    static const int threads[] = {1, 2, 3, 5, 16}, together[] = {A_ROWS, 1, 2, 5};
+    for (int type = KV_F32; type < KV_TYPE_COUNT; type++)
+        for (size_t i = 0; i < 5; i++) {
+            // One that knows no contexts splits nothing.
+            attention_open(&a, threads[i], (enum kv_type)type, i ? A_CONTEXT : 0);
+            for (int w = 0; w < WINDOWS; w++)
+                for (size_t j = 0; j < 4; j++) {
+                    for (int lo = 0, hi; lo < A_ROWS; lo = hi) {
+                        hi = lo + together[j] < A_ROWS ? lo + together[j] : A_ROWS;
+                        attend_rows(&a, lo, hi, windows[w], out);
+                    }
+                    if (!i && !j)
+                        memcpy(first[w], out, sizeof out);
+                    assert_memory_equal(out, first[w], sizeof out);
+                }
+            attention_close(&a);
+        }
+}
+
+// Rows of two sessions in turn, whose pages differ, and pages outside the window that are nowhere.
+static void sessions_and_windows_keep_to_their_pages(void **state)
+{
+    (void)state;
+    static struct attention a;
+    static float out[A_ROWS * A_HEADS * A_DIM], alone[A_ROWS * A_HEADS * A_DIM];
+    static int32_t other[A_PAGES], nowhere[A_PAGES];
+    attention_open(&a, 2, KV_F16, A_CONTEXT);
+    for (int i = 0; i < A_PAGES; i++) {
+        other[i] = a.pages[(i + 7) % (A_PAGES - 1)]; // all full
+        nowhere[i] = i < 10 ? 1 << 30 : a.pages[i];
+    }
+    for (int i = 1; i < MAX_ROWS; i += 2)
+        a.row_pages[i] = other;
+    attend_rows(&a, 0, A_ROWS, 0, out);
+    for (int i = 0; i < A_ROWS; i++) {
+        a.row_pages[0] = i % 2 ? other : a.pages;
+        attend_rows(&a, i, i + 1, 0, alone);
+    }
+    assert_memory_equal(out, alone, sizeof out);
+    for (int i = 0; i < MAX_ROWS; i++)
+        a.row_pages[i] = a.pages;
+    attend_rows(&a, 9, A_ROWS, 384, alone); // positions 640 and later
+    for (int i = 0; i < MAX_ROWS; i++)
+        a.row_pages[i] = nowhere;
+    attend_rows(&a, 9, A_ROWS, 384, out);
+    size_t row = A_HEADS * A_DIM;
+    assert_memory_equal(out + 9 * row, alone + 9 * row, (A_ROWS - 9) * row * sizeof *out);
+    attention_close(&a);
 }
 
 static void what_a_machine_cannot_do_is_refused(void **state)
@@ -513,7 +604,9 @@ int main(void)
         cmocka_unit_test(heads_are_normed_one_by_one),
         cmocka_unit_test(embedding_and_gathering_pick_rows),
         cmocka_unit_test(rotation_turns_pairs_and_halves_by_their_angles),
-        cmocka_unit_test(attention_is_a_softmax_over_all_pages),
+        cmocka_unit_test(attention_is_a_softmax_over_what_is_seen),
+        cmocka_unit_test(attention_does_not_depend_on_threads_batches_or_splits),
+        cmocka_unit_test(sessions_and_windows_keep_to_their_pages),
         cmocka_unit_test(what_a_machine_cannot_do_is_refused),
     };
     return cmocka_run_group_tests_name("ops", tests, NULL, NULL);

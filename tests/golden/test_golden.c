@@ -4,6 +4,7 @@
 // positions of a fixed sequence of 100 tokens.
 #include "support.h"
 
+#include "kernels/kv_chunk.h"
 #include "reference.h"
 #include "rig.h"
 
@@ -60,7 +61,7 @@ static struct compared compare(const char *name, enum isa isa, enum kv_type kv)
     free(want);
     free(logits);
     printf("# %-26s %-6s kv %s: max difference %.2e, mean KL %.2e\n", name, isa_name(isa),
-           kv == KV_F16 ? "f16" : "f32", c.max_diff, c.kl);
+           kv_type_name(kv), c.max_diff, c.kl);
     return c;
 }
 
@@ -69,6 +70,7 @@ static void check_float(const char *name)
     for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa))
         assert_true(compare(name, isa, KV_F32).max_diff < 1e-3);
     assert_true(compare(name, isa_detect(), KV_F16).max_diff < 0.1);
+    assert_true(compare(name, isa_detect(), KV_Q8_0).kl < 2e-3);
 }
 
 static void check_quantized(const char *name)
@@ -76,6 +78,7 @@ static void check_quantized(const char *name)
     for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa))
         assert_true(compare(name, isa, KV_F32).kl < 2e-3); // a NaN fails too
     assert_true(compare(name, isa_detect(), KV_F16).kl < 2e-3);
+    assert_true(compare(name, isa_detect(), KV_Q8_0).kl < 2e-3);
 }
 
 static void float_weights_meet_the_reference(void **state)

@@ -1,4 +1,4 @@
-// Operations over vectors, activations to integers, attention: against double precision, and every
+// Operations over vectors, activations to integers: against double precision, and every
 // instruction set against scalar/ bit for bit.
 #include "support.h"
 
@@ -194,132 +194,6 @@ static void what_is_no_number_poisons_its_block(void **state)
     }
 }
 
-// ---- attention ---------------------------------------------------------------------------------
-
-// n positions of one head's keys and values, packed, at an odd address.
-struct cache {
-    float *q, *k, *v, *scores, *acc;
-    uint8_t *k_memory, *v_memory;
-    size_t stride;
-    int n, head_dim;
-};
-
-static struct cache cache_new(enum kv_type type, int n, int head_dim, float range)
-{
-    size_t count = (size_t)n * (size_t)head_dim, bytes = kv_type_bytes(type);
-    struct cache c = {.n = n, .head_dim = head_dim, .stride = (size_t)head_dim * bytes};
-    c.q = malloc((size_t)head_dim * sizeof(float));
-    c.acc = malloc((size_t)head_dim * sizeof(float));
-    c.scores = malloc((size_t)n * sizeof(float));
-    c.k = malloc(count * sizeof(float));
-    c.v = malloc(count * sizeof(float));
-    c.k_memory = malloc(count * bytes + 1);
-    c.v_memory = malloc(count * bytes + 1);
-    fill(c.q, (size_t)head_dim, range);
-    fill(c.k, count, range);
-    fill(c.v, count, range);
-    for (int which = 0; which < 2; which++) {
-        float *x = which ? c.v : c.k;
-        uint8_t *memory = which ? c.v_memory : c.k_memory;
-        if (type == KV_F32) {
-            memcpy(memory + 1, x, count * bytes);
-            continue;
-        }
-        uint16_t *h = malloc(count * sizeof *h);
-        scalar->f32_to_f16(h, x, count);
-        scalar->f16_to_f32(x, h, count);
-        memcpy(memory + 1, h, count * bytes);
-        free(h);
-    }
-    return c;
-}
-
-static void cache_free(struct cache *c)
-{
-    free(c->q);
-    free(c->k);
-    free(c->v);
-    free(c->scores);
-    free(c->acc);
-    free(c->k_memory);
-    free(c->v_memory);
-}
-
-static struct attn_partial attend(const struct kernels *k, enum kv_type type, const struct cache *c,
-                                  int from, int n, float *acc)
-{
-    struct attn_partial p = {.acc = acc};
-    size_t at = 1 + (size_t)from * c->stride;
-    k->attend[type](&p, c->q, c->k_memory + at, c->v_memory + at, c->stride, n, c->head_dim, 0.25f,
-                    c->scores);
-    return p;
-}
-
-static void assert_attention(const struct cache *c, const struct attn_partial *p)
-{
-    double *score = malloc((size_t)c->n * sizeof *score), max = -INFINITY, sum = 0;
-    for (int i = 0; i < c->n; i++) {
-        score[i] = 0;
-        for (int d = 0; d < c->head_dim; d++)
-            score[i] += 0.25 * c->q[d] * c->k[i * c->head_dim + d];
-        max = score[i] > max ? score[i] : max;
-    }
-    for (int i = 0; i < c->n; i++)
-        sum += score[i] = exp(score[i] - max);
-    for (int d = 0; d < c->head_dim; d++) {
-        double want = 0, magnitude = 0;
-        for (int i = 0; i < c->n; i++) {
-            want += score[i] / sum * c->v[i * c->head_dim + d];
-            magnitude += score[i] / sum * fabsf(c->v[i * c->head_dim + d]);
-        }
-        double got = p->acc[d] / p->sum;
-        if (fabs(got - want) > 1e-5 * magnitude)
-            fail_msg("head_dim %d, n %d, [%d]: %.9g, not %.9g", c->head_dim, c->n, d, got, want);
-    }
-    free(score);
-}
-
-static void attention_is_that_of_double_precision(void **state)
-{
-    (void)state;
-    static const int dims[] = {1, 7, 8, 48, 64, 80, 131};
-    for (enum kv_type type = 0; type < KV_TYPE_COUNT; type++)
-        for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
-            for (int n = 1; n <= 64; n += 9) {
-                struct cache c = cache_new(type, n, dims[i], 1.5f);
-                struct attn_partial whole = attend(scalar, type, &c, 0, n, c.acc);
-                assert_attention(&c, &whole);
-                if (n > 1) { // the same from two chunks
-                    float *acc = malloc((size_t)dims[i] * sizeof *acc);
-                    struct attn_partial a = attend(scalar, type, &c, 0, n / 2, c.acc);
-                    struct attn_partial b = attend(scalar, type, &c, n / 2, n - n / 2, acc);
-                    scalar->attn_merge(&a, &b, dims[i]);
-                    assert_attention(&c, &a);
-                    free(acc);
-                }
-                cache_free(&c);
-            }
-}
-
-static void merging_into_nothing_gives_the_chunk(void **state)
-{
-    (void)state;
-    for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa)) {
-        float none[9] = {0}, some[9];
-        fill(some, 9, 1);
-        struct attn_partial a = {-INFINITY, 0, none}, b = {-3, 2, some};
-        struct attn_partial empty = {-INFINITY, 0, (float[9]){0}};
-        kernels_for(isa)->attn_merge(&a, &empty, 9);
-        assert_true(a.max == -INFINITY && a.sum == 0 && none[8] == 0);
-        kernels_for(isa)->attn_merge(&a, &b, 9);
-        assert_true(a.max == -3 && a.sum == 2);
-        assert_memory_equal(none, some, sizeof some);
-        kernels_for(isa)->attn_merge(&a, &empty, 9);
-        assert_true(a.max == -3 && a.sum == 2);
-        assert_memory_equal(none, some, sizeof some);
-    }
-}
-
 // ---- bits --------------------------------------------------------------------------------------
 
 enum { N_MAX = 300 };
@@ -427,41 +301,6 @@ static void activations_have_the_bits_of_scalar(void **state)
             }
 }
 
-static void compare_attention(const struct kernels *k, enum kv_type type, int n, int head_dim,
-                              float range)
-{
-    struct cache c = cache_new(type, n, head_dim, range);
-    float *want = malloc((size_t)head_dim * sizeof *want);
-    struct attn_partial a = attend(scalar, type, &c, 0, n, want);
-    struct attn_partial b = attend(k, type, &c, 0, n, c.acc);
-    if (!same(&a.max, &b.max, 1) || !same(&a.sum, &b.sum, 1) ||
-        !same(want, c.acc, (size_t)head_dim))
-        fail_msg("attention over %d positions of %d differs on %s", n, head_dim, k->isa);
-    float *more = malloc((size_t)head_dim * sizeof *more);
-    struct attn_partial other = attend(scalar, type, &c, 0, (n + 1) / 2, more);
-    scalar->attn_merge(&a, &other, head_dim);
-    k->attn_merge(&b, &other, head_dim);
-    assert_true(same(&a.sum, &b.sum, 1) && same(want, c.acc, (size_t)head_dim));
-    free(more);
-    free(want);
-    cache_free(&c);
-}
-
-static void attention_has_the_bits_of_scalar(void **state)
-{
-    (void)state;
-    if (isa_detect() == ISA_SCALAR)
-        test_skip("this machine has no instruction set beyond scalar");
-    static const int dims[] = {1, 5, 8, 9, 16, 48, 64, 71, 72, 80, 128, 131};
-    for (enum isa isa = test_next_isa(ISA_SCALAR); isa < ISA_COUNT; isa = test_next_isa((int)isa))
-        for (enum kv_type type = 0; type < KV_TYPE_COUNT; type++)
-            for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
-                for (int n = 1; n <= 67; n += n < 10 ? 1 : 9) {
-                    compare_attention(kernels_for(isa), type, n, dims[i], 1.5f);
-                    compare_attention(kernels_for(isa), type, n, dims[i], 1e20f); // infinities
-                }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,12 +311,9 @@ int main(void)
         cmocka_unit_test(rotation_turns_each_pair),
         cmocka_unit_test(quantized_activations_are_near_and_bounded),
         cmocka_unit_test(what_is_no_number_poisons_its_block),
-        cmocka_unit_test(attention_is_that_of_double_precision),
-        cmocka_unit_test(merging_into_nothing_gives_the_chunk),
         cmocka_unit_test(vectors_have_the_bits_of_scalar),
         cmocka_unit_test(halves_and_exp_have_the_bits_of_scalar_everywhere),
         cmocka_unit_test(activations_have_the_bits_of_scalar),
-        cmocka_unit_test(attention_has_the_bits_of_scalar),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -167,6 +167,8 @@ static void impossible_keys_are_refused_by_name(void **state)
         {{.key = "embedding_length", .becomes = A_NUMBER, .number = 1u << 31}, "embedding_length"},
         {{.key = "embedding_length", .becomes = A_NUMBER, .number = 128}, "token_embd.weight"},
         {{.key = "feed_forward_length", .becomes = A_NUMBER}, "feed_forward_length"},
+        {{.key = "attention.sliding_window", .becomes = A_TEXT, .text = "all"},
+         "attention.sliding_window is not a number from 0"},
         {{.key = "feed_forward_length", .becomes = AN_ARRAY}, "feed_forward_length"},
         {{.key = "context_length"}, "llama.context_length is missing"},
         {{.key = "context_length", .becomes = A_NUMBER}, "context_length is not a number"},
@@ -264,15 +266,20 @@ static void absent_keys_have_their_defaults(void **state)
     assert_int_equal(h.head_dim, 16);
     check_edited(&(struct edit){.key = "rope.dimension_count"}, NULL, &h);
     assert_int_equal(h.n_rot, 16);
+    assert_int_equal(h.window, 0);
     check_edited(&(struct edit){.key = "rope.scaling.factor", .becomes = A_REAL, .real = 4}, NULL,
                  &h);
     assert_true(h.rope_scale == 0.25f);
     check_edited(&(struct edit){.key = "rope.scale_linear", .becomes = A_REAL, .real = 2}, NULL,
                  &h);
     assert_true(h.rope_scale == 0.5f);
+    check_edited(
+        &(struct edit){.key = "attention.sliding_window", .becomes = A_NUMBER, .number = 99}, NULL,
+        &h);
+    assert_int_equal(h.window, 99);
     assert_true(!h.tied_output && !h.attn_bias);
     assert_string_equal(h.name, "tiny");
-    assert_int_equal(hparams_kv_bytes_per_token(&h, 4, KV_F16), 4 * 2 * 2 * 16 * 2);
+    assert_int_equal(hparams_kv_page_bytes(&h, 4, KV_F16), 4 * 2 * 2 * 16 * 2 * KV_PAGE_TOKENS);
 }
 
 static struct model *open_model(const char *path, struct gguf **g)

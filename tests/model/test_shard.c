@@ -54,10 +54,12 @@ static void every_architecture_is_the_plain_forward_pass(void **state)
         {.n_layers = 3, .tied = true},
         {.n_layers = 3, .bias = true},
         {.n_layers = 3, .rope_factors = true},
+        {.n_layers = 2, .window = 20},
+        {.n_layers = 2, .window = 65},
         {.n_layers = 1, .n_heads = 8, .n_kv_heads = 1, .n_ff = 33},
         {.n_layers = 2, .n_heads = 3, .n_kv_heads = 3, .n_embd = 40, .head_dim = 10},
         {.n_layers = 2, .n_heads = 4, .n_kv_heads = 2, .n_embd = 64, .head_dim = 32},
-        {.arch = "qwen2", .n_layers = 3},
+        {.arch = "qwen2", .n_layers = 3, .window = 20}, // which is not for its layers
         {.arch = "qwen2", .n_layers = 2, .tied = true, .rope_factors = true},
     };
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
@@ -117,11 +119,12 @@ static void logits_do_not_depend_on_chunks_threads_or_windows(void **state)
         struct tiny_model t = {.arch = type % 2 ? "qwen2" : "llama",
                                .type = types[type],
                                .n_layers = 5,
+                               .window = type == 2 ? 30 : 0,
                                .n_embd = types[type] >= WT_Q4_K ? 256 : 64,
                                .n_ff = types[type] >= WT_Q4_K ? 256 : 96};
         tiny_model_write(path, &t);
         for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa)) {
-            struct rig_options o = {.isa = isa, .kv_type = type % 2 ? KV_F16 : KV_F32};
+            struct rig_options o = {.isa = isa, .kv_type = (enum kv_type)type};
             float *want = rig_logits(path, ids, SEQUENCE, &o, &n_vocab);
             int n = isa == ISA_SCALAR ? 4 : 9; // each value of each, not each combination
             for (int i = 1; i < n; i++) {

@@ -25,7 +25,7 @@ struct layer {
 
 struct net {
     struct gguf *g;
-    int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_rot, halves;
+    int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_rot, halves, window;
     double eps, theta, scale;
     struct matrix embed, norm, out, factors;
     struct layer *layers;
@@ -110,6 +110,7 @@ static void net_open(struct net *t, const char *path)
     t->head_dim = (int)number(t, a, "attention.key_length", (uint64_t)(t->n_embd / t->n_heads));
     t->n_ff = (int)number(t, a, "feed_forward_length", 0);
     t->n_rot = (int)number(t, a, "rope.dimension_count", (uint64_t)t->head_dim);
+    t->window = t->halves ? 0 : (int)number(t, a, "attention.sliding_window", 0);
     t->eps = real(t, a, "attention.layer_norm_rms_epsilon", 0);
     t->theta = real(t, a, "rope.freq_base", 10000);
     double factor = real(t, a, "rope.scaling.factor", 1);
@@ -183,25 +184,27 @@ static void rope(const struct net *t, double *x, int n_heads, int pos)
     }
 }
 
-// One query head over positions [0, pos]; keys and values (n, kv_width).
+// One query head over positions [0, pos], the last `window` of them if there is one; keys and
+// values (n, kv_width).
 static void attend_head(const struct net *t, double *out, const double *q, const double *k,
                         const double *v, int kv_head, int pos, double *p)
 {
     size_t width = (size_t)t->n_kv_heads * (size_t)t->head_dim;
     size_t at = (size_t)kv_head * (size_t)t->head_dim;
     double max = -INFINITY, sum = 0;
-    for (int j = 0; j <= pos; j++) {
+    int from = t->window && pos >= t->window ? pos - t->window + 1 : 0;
+    for (int j = from; j <= pos; j++) {
         p[j] = 0;
         for (int i = 0; i < t->head_dim; i++)
             p[j] += q[i] * k[(size_t)j * width + at + (size_t)i];
         p[j] /= sqrt(t->head_dim);
         max = fmax(max, p[j]);
     }
-    for (int j = 0; j <= pos; j++)
+    for (int j = from; j <= pos; j++)
         sum += p[j] = exp(p[j] - max);
     for (int i = 0; i < t->head_dim; i++) {
         out[i] = 0;
-        for (int j = 0; j <= pos; j++)
+        for (int j = from; j <= pos; j++)
             out[i] += p[j] / sum * v[(size_t)j * width + at + (size_t)i];
     }
 }

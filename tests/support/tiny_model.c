@@ -150,6 +150,9 @@ static void put_keys(struct gguf_writer *w, const struct tiny_model *t)
     gguf_put_f32(w, name, 1e-5f);
     snprintf(name, sizeof name, "%s.rope.freq_base", t->arch);
     gguf_put_f32(w, name, 10000);
+    snprintf(name, sizeof name, "%s.attention.sliding_window", t->arch);
+    if (t->window)
+        gguf_put_u32(w, name, (uint32_t)t->window);
 }
 
 static void write_tensor(struct gguf_writer *w, struct maker *m, const struct made *d)

@@ -15,6 +15,7 @@ struct tiny_model {
     bool tied;         // no output.weight
     bool bias;         // q, k, v biases (qwen2 always has them)
     bool rope_factors; // rope_freqs.weight
+    int window;        // attention.sliding_window; 0: no such key
     uint64_t seed;
     const char *leave_out; // a tensor that is not written; NULL: all are
 };

@@ -1,13 +1,7 @@
-// Rotation, the cache, and attention over it.
-//
-// Attention makes one partial (max, sum, acc) per chunk of KV_PAGE_TOKENS absolute positions and
-// merges the chunks ascending, whoever computes them: a page is a chunk, so keys and values of a
-// chunk are contiguous. Heads that share a key-value head go over a page together while it is in
-// the cache of their core.
+// Rotation, and putting keys and values into the cache.
 #include "backend/cpu/cpu.h"
 #include "base/check.h"
-
-#include <string.h>
+#include "kernels/kv_chunk.h"
 
 // ---- rotation ----------------------------------------------------------------------------------
 
@@ -76,47 +70,52 @@ void op_rope(struct list *l, struct buf *x, const struct rows *rows, const float
 
 // ---- the cache ---------------------------------------------------------------------------------
 
-static size_t kv_head_bytes(const struct kv_layer *kv)
-{
-    return (size_t)kv->page_tokens * (size_t)kv->head_dim * kv_type_bytes(kv->type);
-}
+enum { STORE_ROWS = KV_PAGE_TOKENS }; // of one head, when there are many
 
-static uint8_t *kv_page(const struct kv_layer *kv, const struct rows *rows, int t, int page)
+// Row t's position of head `head`.
+static void store_head(struct list *l, const struct op *op, int t, int head)
 {
-    return kv->buf->memory.base + (size_t)rows->pages[t][page] * kv->page_bytes;
-}
-
-static void store_heads(const struct kernels *k, const struct kv_layer *kv, uint8_t *at,
-                        const float *x)
-{
-    size_t head_bytes = kv_head_bytes(kv), head_dim = (size_t)kv->head_dim;
-    for (int h = 0; h < kv->n_kv_heads; h++, at += head_bytes, x += head_dim) {
-        if (kv->type == KV_F16)
-            k->f32_to_f16((uint16_t *)at, x, head_dim);
-        else
-            memcpy(at, x, head_dim * sizeof(float));
-    }
+    const struct kv_layer *kv = &op->kv;
+    size_t chunk = kv_layout(kv->type, kv->head_dim).bytes;
+    int32_t pos = op->rows->pos[t], page = op->rows->pages[t][pos / KV_PAGE_TOKENS];
+    uint8_t *at = kv->buf->memory.base + (size_t)page * kv->page_bytes + kv->offset;
+    kv_put(l->backend->kernels, kv->type, at + (size_t)head * chunk, pos % KV_PAGE_TOKENS,
+           row_of(op->a, t, op->width) + head * kv->head_dim,
+           row_of(op->b, t, op->width) + head * kv->head_dim, kv->head_dim);
 }
 
 static void run_kv_store(struct list *l, struct op *op, struct range r, int thread)
 {
     (void)thread;
-    const struct kv_layer *kv = &op->kv;
-    size_t position_bytes = (size_t)kv->head_dim * kv_type_bytes(kv->type);
-    for (int t = r.lo; t < r.hi; t++) {
-        int32_t pos = op->rows->pos[t];
-        uint8_t *page = kv_page(kv, op->rows, t, pos / kv->page_tokens);
-        page += (size_t)(pos % kv->page_tokens) * position_bytes;
-        store_heads(l->backend->kernels, kv, page + kv->k_offset, row_of(op->a, t, op->width));
-        store_heads(l->backend->kernels, kv, page + kv->v_offset, row_of(op->b, t, op->width));
+    for (int t = r.lo; t < r.hi; t++)
+        for (int head = 0; head < op->kv.n_kv_heads; head++)
+            store_head(l, op, t, head);
+}
+
+// A unit is STORE_ROWS rows of one head: in a page's keys neighbours are positions, and two threads
+// that write neighbours take each other's cache lines away.
+static void run_kv_store_heads(struct list *l, struct op *op, struct range r, int thread)
+{
+    (void)thread;
+    for (int i = r.lo; i < r.hi; i++) {
+        int t = i / op->kv.n_kv_heads * STORE_ROWS;
+        for (int end = t + STORE_ROWS; t < op->n && t < end; t++)
+            store_head(l, op, t, i % op->kv.n_kv_heads);
     }
 }
 
 void op_kv_store(struct list *l, const struct kv_layer *kv, struct buf *k, struct buf *v,
                  const struct rows *rows)
 {
-    CHECK(kv->page_tokens == KV_PAGE_TOKENS);
-    struct op *op = list_next(l, run_kv_store, SPLIT_ROWS, rows->n, kv->n_kv_heads * kv->head_dim);
+    bool many = rows->n >= STORE_ROWS / 4;
+    struct op *op =
+        list_next(l, many ? run_kv_store_heads : run_kv_store, many ? SPLIT_OWN : SPLIT_ROWS,
+                  rows->n, kv->n_kv_heads * kv->head_dim);
+    CHECK(kv->head_dim <= KV_MAX_HEAD_DIM);
+    if (many) {
+        op->units = (rows->n + STORE_ROWS - 1) / STORE_ROWS * kv->n_kv_heads;
+        op->step = 1;
+    }
     op->a = k;
     op->b = v;
     op->kv = *kv;
@@ -124,66 +123,5 @@ void op_kv_store(struct list *l, const struct kv_layer *kv, struct buf *k, struc
     op_reads(op, k, op->width);
     op_reads(op, v, op->width);
     op_writes(op, kv->buf, OPERAND_ELSEWHERE);
-    list_commit(l, op);
-}
-
-// ---- attention ---------------------------------------------------------------------------------
-
-// Heads [head, head + n) of row t; they share one key-value head.
-static void attend_heads(struct list *l, const struct op *op, struct attend_scratch *s, int t,
-                         int head, int n)
-{
-    const struct kernels *k = l->backend->kernels;
-    const struct kv_layer *kv = &op->kv;
-    int head_dim = kv->head_dim, held = op->rows->pos[t] + 1;
-    size_t kv_head = (size_t)(head / (op->n_heads / kv->n_kv_heads)) * kv_head_bytes(kv);
-    size_t stride = (size_t)head_dim * kv_type_bytes(kv->type);
-    size_t first = (size_t)head * (size_t)head_dim;
-    const float *q = row_of(op->a, t, op->width) + first;
-    float *out = row_of(op->out, t, op->width) + first;
-
-    for (int from = 0; from < held; from += KV_PAGE_TOKENS) {
-        const uint8_t *page = kv_page(kv, op->rows, t, from / KV_PAGE_TOKENS) + kv_head;
-        int n_pos = held - from < KV_PAGE_TOKENS ? held - from : KV_PAGE_TOKENS;
-        for (int h = 0; h < n; h++) {
-            struct attn_partial *p = from ? &s->chunk : &s->heads[h];
-            k->attend[kv->type](p, q + (size_t)h * (size_t)head_dim, page + kv->k_offset,
-                                page + kv->v_offset, stride, n_pos, head_dim, op->number,
-                                s->scores);
-            if (from)
-                k->attn_merge(&s->heads[h], p, head_dim);
-        }
-    }
-    for (int h = 0; h < n; h++)
-        for (int i = 0; i < head_dim; i++)
-            *out++ = s->heads[h].acc[i] / s->heads[h].sum;
-}
-
-static void run_attend(struct list *l, struct op *op, struct range units, int thread)
-{
-    int per_row = op->units / op->n, together = op->n_heads / per_row;
-    for (int i = units.lo; i < units.hi; i++)
-        attend_heads(l, op, &l->attend[thread], i / per_row, i % per_row * together, together);
-}
-
-void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_layer *kv,
-               const struct rows *rows, int n_heads, float scale)
-{
-    CHECK(kv->page_tokens == KV_PAGE_TOKENS && n_heads % kv->n_kv_heads == 0);
-    CHECK(n_heads <= l->limits.max_heads && kv->head_dim <= l->limits.max_head_dim);
-    struct op *op = list_next(l, run_attend, SPLIT_OWN, rows->n, n_heads * kv->head_dim);
-    // A group of heads goes together unless that leaves threads without work.
-    bool together = rows->n * kv->n_kv_heads >= 2 * l->backend->n_threads;
-    op->units = rows->n * (together ? kv->n_kv_heads : n_heads);
-    op->step = 1;
-    op->out = out;
-    op->a = q;
-    op->kv = *kv;
-    op->rows = rows;
-    op->n_heads = n_heads;
-    op->number = scale;
-    op_reads(op, q, op->width);
-    op_reads(op, kv->buf, OPERAND_ELSEWHERE);
-    op_writes(op, out, op->width);
     list_commit(l, op);
 }

@@ -61,6 +61,15 @@ enum piece_use { PIECE_NONE, PIECE_WAIT, PIECE_USE, PIECE_DONE };
 
 enum { OP_MAX_OPERANDS = 4 };
 
+// How attention is shared out: units are (block of rows, key-value head, span). Where one span is
+// all there is, or units are plenty, a unit takes all spans of its rows.
+struct attend_plan {
+    int window;
+    int block_rows, n_blocks; // rows of the batch in a block
+    int first_span, n_spans;  // spans that some row sees
+    bool split;               // a unit is one span
+};
+
 struct op {
     _Alignas(64) atomic_int next; // first operation of a group: units claimed
     _Alignas(64) atomic_int done; // first operation of a phase: units done
@@ -83,6 +92,7 @@ struct op {
     const struct rows *rows;
     const float *freqs;
     struct kv_layer kv;
+    struct attend_plan attend;
     int n_heads, head_dim, n_rot;
     enum rope_layout layout;
     float number; // epsilon, scale
@@ -96,12 +106,20 @@ struct slot {
     bool open; // recorded as waited for and not yet as done with
 };
 
-// What a thread needs for attention: accumulators of every head of a group, one chunk's partial and
-// its scores.
+// What a thread needs for attention: for each query of a unit the prepared query, and partial
+// results of a chunk, a span and all of it.
 struct attend_scratch {
-    struct attn_partial *heads; // (max_heads)
-    struct attn_partial chunk;
-    float *scores; // (KV_PAGE_TOKENS)
+    uint8_t *queries;
+    struct attn_partial *out, *span, *total;
+    struct attn_span *seen;
+    float *chunk_acc; // (queries, acc_floats)
+};
+
+// What threads share for attention that is split by spans.
+struct attend_shared {
+    struct buf *spans;   // partial results: (rows, heads, spans)
+    atomic_int *arrived; // spans that are done, by block and key-value head; 0 between operations
+    int max_groups;      // of `arrived`
 };
 
 struct list {
@@ -115,6 +133,7 @@ struct list {
     struct slot *slots;
     int n_slots;
     struct attend_scratch *attend; // (n_threads)
+    struct attend_shared attend_shared;
 
     // Quantized activations, a buffer for each act; valid while `of` holds what was quantized.
     struct quantized {
@@ -165,3 +184,10 @@ static inline const uint8_t *weight_at(const struct list *l, const struct op *op
 
 // Cosine and sine of pos * freq as floats: the same bits on every machine.
 void angle_cos_sin(int32_t pos, float freq, float *c, float *s);
+
+// ---- attention ---------------------------------------------------------------------------------
+// Memory of a list for attention, to be planned, taken and made ready for a run.
+size_t attend_plan_memory(size_t total, const struct list_limits *m, int n_threads);
+void attend_take_memory(struct list *l);
+int attend_new_spans(struct list *l, struct err *e);
+void attend_reset(struct list *l);

@@ -24,32 +24,16 @@ static size_t plan_memory(const struct list_limits *m, int n_threads)
 {
     size_t total = arena_plan(0, (size_t)m->max_ops * sizeof(struct op));
     total = arena_plan(total, (size_t)m->max_pieces * sizeof(struct slot));
-    total = arena_plan(total, (size_t)n_threads * sizeof(struct attend_scratch));
-    for (int t = 0; t < n_threads; t++) {
-        total = arena_plan(total, (size_t)m->max_heads * sizeof(struct attn_partial));
-        for (int h = 0; h <= m->max_heads; h++)
-            total = arena_plan(total, floats((size_t)m->max_head_dim, 1));
-        total = arena_plan(total, floats(KV_PAGE_TOKENS, 1));
-    }
+    total = attend_plan_memory(total, m, n_threads);
     return total;
 }
 
 static void take_memory(struct list *l)
 {
     const struct list_limits *m = &l->limits;
-    int n_threads = l->backend->n_threads;
-    size_t acc = floats((size_t)m->max_head_dim, 1);
     l->ops = arena_take(&l->memory, (size_t)m->max_ops * sizeof(struct op));
     l->slots = arena_take(&l->memory, (size_t)m->max_pieces * sizeof(struct slot));
-    l->attend = arena_take(&l->memory, (size_t)n_threads * sizeof(struct attend_scratch));
-    for (int t = 0; t < n_threads; t++) {
-        struct attend_scratch *a = &l->attend[t];
-        a->heads = arena_take(&l->memory, (size_t)m->max_heads * sizeof(struct attn_partial));
-        for (int h = 0; h < m->max_heads; h++)
-            a->heads[h].acc = arena_take(&l->memory, acc);
-        a->chunk.acc = arena_take(&l->memory, acc);
-        a->scores = arena_take(&l->memory, floats(KV_PAGE_TOKENS, 1));
-    }
+    attend_take_memory(l);
 }
 
 int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
@@ -78,6 +62,8 @@ int list_new(struct list **out, struct backend *b, const struct list_limits *lim
     if (!rc)
         rc = buf_new(&l->angles, b, floats((size_t)limits->max_rows, (size_t)limits->max_head_dim),
                      "angles", e);
+    if (!rc)
+        rc = attend_new_spans(l, e);
 out:
     if (rc) {
         list_free(l);
@@ -95,6 +81,7 @@ void list_free(struct list *l)
     for (int act = 0; act < ACT_COUNT; act++)
         buf_free(l->quantized[act].buf);
     buf_free(l->angles);
+    buf_free(l->attend_shared.spans);
     arena_fini(&l->memory);
     free(l);
 }
@@ -353,6 +340,7 @@ int list_run(struct list *l, struct err *e)
     guard_enter();
     atomic_store(&l->failed, false);
     l->failure.code = 0;
+    attend_reset(l);
     for (int i = 0; i < l->n_ops; i++) {
         atomic_store_explicit(&l->ops[i].next, 0, memory_order_relaxed);
         atomic_store_explicit(&l->ops[i].done, 0, memory_order_relaxed);

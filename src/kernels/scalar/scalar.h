@@ -181,10 +181,9 @@ void scalar_exp(float *out, const float *x, size_t n);
 void scalar_f32_to_f16(uint16_t *out, const float *x, size_t n);
 void scalar_f16_to_f32(float *out, const uint16_t *x, size_t n);
 
-void scalar_attend_f32(struct attn_partial *out, const float *q, const void *k, const void *v,
-                       size_t stride, int n, int head_dim, float scale, float *scores);
-void scalar_attend_f16(struct attn_partial *out, const float *q, const void *k, const void *v,
-                       size_t stride, int n, int head_dim, float scale, float *scores);
+void scalar_attend_f32(const struct attend_args *a);
+void scalar_attend_f16(const struct attend_args *a);
+void scalar_attend_q8_0(const struct attend_args *a);
 void scalar_attn_merge(struct attn_partial *into, const struct attn_partial *p, int head_dim);
 
 uint64_t scalar_int_dots(uint64_t rounds);

@@ -44,5 +44,6 @@ void avx2_fill(struct kernels *k)
     k->f16_to_f32 = avx2_f16_to_f32;
     k->attend[KV_F32] = avx2_attend_f32;
     k->attend[KV_F16] = avx2_attend_f16;
+    k->attend[KV_Q8_0] = avx2_attend_q8_0;
     k->attn_merge = avx2_attn_merge;
 }

@@ -48,8 +48,12 @@ void avx2_exp_vector(float *out, const float *x, size_t n);
 void avx2_f32_to_f16(uint16_t *out, const float *x, size_t n);
 void avx2_f16_to_f32(float *out, const uint16_t *x, size_t n);
 
-void avx2_attend_f32(struct attn_partial *out, const float *q, const void *k, const void *v,
-                     size_t stride, int n, int head_dim, float scale, float *scores);
-void avx2_attend_f16(struct attn_partial *out, const float *q, const void *k, const void *v,
-                     size_t stride, int n, int head_dim, float scale, float *scores);
+void avx2_attend_f32(const struct attend_args *a);
+void avx2_attend_f16(const struct attend_args *a);
+void avx2_attend_q8_0(const struct attend_args *a);
 void avx2_attn_merge(struct attn_partial *into, const struct attn_partial *p, int head_dim);
+
+void avx512_attend_f32(const struct attend_args *a);
+void avx512_attend_f16(const struct attend_args *a);
+void avx512_attend_q8_0(const struct attend_args *a);
+void avx512_attn_merge(struct attn_partial *into, const struct attn_partial *p, int head_dim);
