@@ -47,7 +47,7 @@ static void fill_scalar(struct kernels *k)
     f[WT_Q3_K] = SCALAR_LANES(ACT_Q8K, q3_k);
     f[WT_IQ4_XS] = SCALAR_LANES(ACT_Q8K, iq4_xs);
     f[WT_TQ2_0] = SCALAR_LANES(ACT_Q8K, tq2_0);
-    f[WT_TQ1_0] = SCALAR_LANES(ACT_Q8K, tq1_0);
+    f[WT_TQ1_0] = SCALAR_ROWS(ACT_Q8K, tq1_0);
     f[WT_IQ3_XXS] = SCALAR_ROWS(ACT_Q8K, iq3_xxs);
     f[WT_IQ3_S] = SCALAR_ROWS(ACT_Q8K, iq3_s);
     f[WT_IQ2_XXS] = SCALAR_ROWS(ACT_Q8K, iq2_xxs);

@@ -21,4 +21,4 @@ static void unpack_tq1_0(struct k_weights *w, const struct block_tq1_0 *b)
 }
 
 K_WEIGHTS_FORMAT(tq1_0, unpack_tq1_0, false)
-SCALAR_MATMUL_LANES(tq1_0, WT_TQ1_0, dot_tq1_0)
+SCALAR_MATMUL(tq1_0, dot_tq1_0)
