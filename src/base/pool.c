@@ -10,13 +10,13 @@
 //     | region    | closed | inside |
 #include "base/pool.h"
 
+#include "base/cores.h"
+
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -41,8 +41,6 @@ struct pool {
     bool stop;
     void (*fn)(void *arg, int thread);
     void *arg;
-    _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_int phase; // barriers passed in this region
 };
 
 static const uint64_t REGION_ONE = 1ull << 32, REGION_CLOSED = 1ull << 31;
@@ -88,19 +86,6 @@ void pool_await(struct pool *p, atomic_int *counter, int goal)
     atomic_fetch_sub(&p->waiting, 1);
 }
 
-void pool_barrier(struct pool *p)
-{
-    if (p->n == 1)
-        return;
-    int phase = atomic_load_explicit(&p->phase, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) == p->n - 1) {
-        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-        pool_add(p, &p->phase, 1, phase + 1);
-    } else {
-        pool_await(p, &p->phase, phase + 1);
-    }
-}
-
 static bool is_open(uint64_t state, uint32_t seen)
 {
     return (uint32_t)(state >> 32) != seen && !(state & REGION_CLOSED);
@@ -143,7 +128,6 @@ static void open_region(struct pool *p)
 {
     uint64_t region = atomic_load_explicit(&p->state, memory_order_relaxed) / REGION_ONE;
     atomic_store_explicit(&p->finished, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->phase, 0, memory_order_relaxed);
     atomic_store(&p->state, (region + 1) * REGION_ONE);
     if (atomic_load(&p->idle)) {
         pthread_mutex_lock(&p->lock);
@@ -247,34 +231,8 @@ void pool_share(struct pool *p, void (*fn)(void *arg, int thread), void *arg)
     close_region(p);
 }
 
-static int cgroup_quota(void)
-{
-    long quota = -1, period = -1;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (f) {
-        if (fscanf(f, "%ld %ld", &quota, &period) != 2)
-            quota = -1;
-        fclose(f);
-    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r"))) {
-        if (fscanf(f, "%ld", &quota) != 1)
-            quota = -1;
-        fclose(f);
-        if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r"))) {
-            if (fscanf(f, "%ld", &period) != 1)
-                period = -1;
-            fclose(f);
-        }
-    }
-    return quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : POOL_MAX_THREADS;
-}
-
 int pool_default_threads(void)
 {
-    cpu_set_t set;
-    int n = 1;
-    if (!sched_getaffinity(0, sizeof set, &set))
-        n = CPU_COUNT(&set);
-    int quota = cgroup_quota();
-    n = n < quota ? n : quota;
-    return n < 1 ? 1 : n > POOL_MAX_THREADS ? POOL_MAX_THREADS : n;
+    int n = cores_threads(cores_here());
+    return n > POOL_MAX_THREADS ? POOL_MAX_THREADS : n;
 }

@@ -1,5 +1,5 @@
 // The one pool of compute threads. The caller is thread 0; the others sleep between regions and
-// spin inside one. All threads of a region run the same function; the barrier is only for them.
+// spin inside one. All threads of a region run the same function.
 #pragma once
 
 #include <stdatomic.h>
@@ -16,16 +16,13 @@ int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, void (*fn)(void *arg, int thread), void *arg);
 
 // As pool_run, but nobody waits for a thread that is late: fn runs on thread 0 and on those others
-// that come before thread 0 is through, and must get by without them (and without the barrier). On
-// a busy machine this is the difference between a time slice and nothing.
+// that come before thread 0 is through, and must get by without them. On a busy machine this is the
+// difference between a time slice and nothing.
 void pool_share(struct pool *p, void (*fn)(void *arg, int thread), void *arg);
-
-// Every thread of a pool_run waits here for the others; what was written before is seen after.
-void pool_barrier(struct pool *p);
 
 // Inside a region: a counter that threads add to, and the wait for it to reach `goal`. What was
 // written before an addition is seen after the wait. Every addition names the same goal.
 void pool_add(struct pool *p, atomic_int *counter, int n, int goal);
 void pool_await(struct pool *p, atomic_int *counter, int goal);
 
-int pool_default_threads(void); // what this process may use: affinity mask, cgroup quota
+int pool_default_threads(void); // cores_threads of this machine, within the limit of a pool

@@ -1,4 +1,4 @@
-// base: errors, checked arithmetic, arenas, cursors, the pool and its barrier, the guard.
+// base: errors, checked arithmetic, arenas, cursors, the pool, the guard.
 #include "support.h"
 
 #include "base/arena.h"
@@ -59,39 +59,6 @@ static void arena_gives_what_was_planned(void **state)
     assert_int_equal(arena_init(&a, arena_plan(SIZE_MAX, 1)), -1);
 }
 
-struct counted {
-    struct pool *pool;
-    int seen[8], wrong;
-};
-
-static void count(void *arg, int thread)
-{
-    struct counted *c = arg;
-    for (int round = 1; round <= 100; round++) {
-        c->seen[thread] = round;
-        pool_barrier(c->pool);
-        for (int i = 0; i < pool_threads(c->pool); i++)
-            if (c->seen[i] != round)
-                __atomic_fetch_add(&c->wrong, 1, __ATOMIC_RELAXED);
-        pool_barrier(c->pool);
-    }
-}
-
-static void barrier_holds_everybody(void **state)
-{
-    (void)state;
-    for (int n = 1; n <= 4; n++) {
-        struct counted c = {.pool = pool_new(n)};
-        assert_non_null(c.pool);
-        for (int i = 0; i < 20; i++)
-            pool_run(c.pool, count, &c);
-        assert_int_equal(c.wrong, 0);
-        pool_free(c.pool);
-    }
-    assert_null(pool_new(0));
-    assert_null(pool_new(POOL_MAX_THREADS + 1));
-}
-
 struct claimed {
     struct pool *pool;
     atomic_int next, done, wrong;
@@ -144,6 +111,21 @@ static void allocate(void)
     free(kept);
 }
 
+static void a_pool_has_as_many_threads_as_asked_for(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 4; n++) {
+        struct pool *p = pool_new(n);
+        assert_non_null(p);
+        assert_int_equal(pool_threads(p), n);
+        pool_free(p);
+    }
+    assert_null(pool_new(0));
+    assert_null(pool_new(POOL_MAX_THREADS + 1));
+    int n = pool_default_threads();
+    assert_true(n >= 1 && n <= POOL_MAX_THREADS);
+}
+
 static void guard_sees_an_allocation(void **state)
 {
     (void)state;
@@ -189,7 +171,7 @@ int main(void)
         cmocka_unit_test(overflow_is_seen),
         cmocka_unit_test(cursor_stops_at_the_end),
         cmocka_unit_test(arena_gives_what_was_planned),
-        cmocka_unit_test(barrier_holds_everybody),
+        cmocka_unit_test(a_pool_has_as_many_threads_as_asked_for),
         cmocka_unit_test(shared_work_is_done_once_however_many_come),
         cmocka_unit_test(guard_sees_an_allocation),
         cmocka_unit_test(digest_of_abc),
