@@ -251,6 +251,7 @@ const struct verb verb_bench = {
                                             {OPT_THREADS, "0"},
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},
+                                            {OPT_LAYOUT, "auto"},
                                             {OPT_BATCH, "512"},
                                             {OPT_END, NULL}},
     .max_args = 1,

@@ -50,6 +50,7 @@ static int run(const struct options *o, struct err *e)
         .model_path = path,
         .n_threads = (int)options_int(o, OPT_THREADS),
         .isa = isa < ISA_COUNT ? (enum isa)isa : ISA_COUNT,
+        .form = (enum weights_form)options_enum(o, OPT_LAYOUT),
         .say = say,
         .stop = stop,
     };
@@ -83,6 +84,7 @@ const struct verb verb_join = {
                                             {OPT_LISTEN, NULL},
                                             {OPT_THREADS, "0"},
                                             {OPT_ISA, "auto"},
+                                            {OPT_LAYOUT, "auto"},
                                             {OPT_END, NULL}},
     .min_args = 1,
     .max_args = 1,

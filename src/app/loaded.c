@@ -37,8 +37,13 @@ static int choose_context(const struct hparams *h, const struct options *o)
     return ctx;
 }
 
+static void show_turning(void *arg, uint64_t done, uint64_t total)
+{
+    progress_set(arg, (size_t)(done >> 20), (size_t)(total >> 20));
+}
+
 static void choose(struct local_options *local, const struct hparams *h, const struct options *o,
-                   const struct loaded_wants *w)
+                   const struct loaded_wants *w, struct progress *progress)
 {
     int isa = options_enum(o, OPT_ISA);
     *local = (struct local_options){
@@ -51,6 +56,9 @@ static void choose(struct local_options *local, const struct hparams *h, const s
         .max_outputs = w->max_outputs ? w->max_outputs : w->max_sessions,
         .kv_pages = w->kv_pages,
         .stop = w->stop,
+        .weights = {.form = (enum weights_form)options_enum(o, OPT_LAYOUT),
+                    .progress = show_turning,
+                    .arg = progress},
     };
     if (w->every_logits) {
         int fit = MAX_LOGITS_BYTES / PIPELINE_MAX_PASSES / (int)sizeof(float) / h->n_vocab;
@@ -61,7 +69,7 @@ static void choose(struct local_options *local, const struct hparams *h, const s
 }
 
 static int load(struct loaded *l, const struct options *o, const struct loaded_wants *w,
-                struct err *e)
+                struct progress *progress, struct err *e)
 {
     struct local_options local;
     int rc = gguf_open(&l->gguf, l->path, e);
@@ -77,7 +85,7 @@ static int load(struct loaded *l, const struct options *o, const struct loaded_w
                        "%s: %d tokens in the vocabulary but only %d in the embedding; the file is "
                        "damaged",
                        l->path, vocab_size(l->vocab), h->n_vocab);
-    choose(&local, h, o, w);
+    choose(&local, h, o, w, progress);
     rc = open_pipeline(l, o, &local, w->ring, e);
     if (!rc)
         log_info("%s on %s, %d tokens of context", l->path, l->pipeline->info.description,
@@ -93,8 +101,8 @@ int loaded_open(struct loaded *l, const char *model, const struct options *o,
     int rc = model_path_find(model, l->path, sizeof l->path, e);
     if (rc)
         return rc;
-    progress_start(&progress, "opening the model", "");
-    rc = load(l, o, w, e);
+    progress_start(&progress, "opening the model", "MiB");
+    rc = load(l, o, w, &progress, e);
     progress_end(&progress);
     if (rc)
         loaded_close(l);

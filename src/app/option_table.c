@@ -10,6 +10,7 @@
 #include "plan/windows.h"
 #include "ring/hop_bench.h"
 #include "ring/messages.h"
+#include "weights/weights.h"
 
 // In the order of their enums, or looked up by name.
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
@@ -18,6 +19,7 @@ static const char *const scorings[] = {"every", "half", NULL};
 static const char *const outputs[] = {"table", "md", "csv", "json", NULL};
 static const char *const wires[] = {"f32", "f16", NULL};
 static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm", "auto", NULL};
+static const char *const layouts[] = {"auto", "rows", "lanes", NULL};
 static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", NULL};
 static const char *const archs[] = {"llama", "qwen2", NULL};
 static const char *const tokenizers[] = {"bpe", "spm", NULL};
@@ -27,6 +29,7 @@ _Static_assert(SYNTHESIS_QWEN2 + 2 == sizeof archs / sizeof *archs, "architectur
 _Static_assert(SYNTHESIS_SPM + 2 == sizeof tokenizers / sizeof *tokenizers, "tokenizers");
 _Static_assert(BENCH_OUTPUT_COUNT + 1 == sizeof outputs / sizeof *outputs, "outputs of a bench");
 _Static_assert(WIRE_ACTIVATION_COUNT + 1 == sizeof wires / sizeof *wires, "activations");
+_Static_assert(WEIGHTS_LANES + 2 == sizeof layouts / sizeof *layouts, "layouts");
 _Static_assert(ISA_COUNT + 2 == sizeof isas / sizeof *isas, "instruction sets");
 
 const struct option_spec option_table[OPT_COUNT] = {
@@ -40,6 +43,9 @@ const struct option_spec option_table[OPT_COUNT] = {
                      .help = "compute threads; 0: what this machine has"},
     [OPT_ISA] = {"isa", 0, OPTION_ENUM, .names = isas,
                  .help = "instruction set of the kernels; auto: the best of this machine"},
+    [OPT_LAYOUT] = {"layout", 0, OPTION_ENUM, .names = layouts,
+                    .help = "how weights lie in memory: rows, as in the file; lanes, turned for "
+                            "speed; auto: lanes where memory allows"},
     [OPT_KV] = {"kv", 0, OPTION_ENUM, .names = kv_types,
                 .help = "type of the key-value cache; q8_0: half the memory of f16"},
     [OPT_CTX] = {"ctx", 'c', OPTION_INT, .value = "N", .max = 1 << 20,

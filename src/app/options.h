@@ -35,6 +35,7 @@ enum option_id {
     // the engine
     OPT_THREADS,
     OPT_ISA,
+    OPT_LAYOUT,
     OPT_KV,
     OPT_CTX,
     OPT_BATCH,

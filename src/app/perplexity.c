@@ -100,6 +100,7 @@ const struct verb verb_perplexity = {
                                             {OPT_THREADS, "0"},
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},
+                                            {OPT_LAYOUT, "auto"},
                                             {OPT_BATCH, "512"},
                                             {OPT_JSON, NULL},
                                             {OPT_END, NULL}},

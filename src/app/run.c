@@ -201,18 +201,16 @@ const struct verb verb_run = {
             "prints, and the model's layers are shared out among them. The answer is the same, "
             "token for token.\n\nCtrl-C ends the answer where it is (exit code 130). When the "
             "context is full the answer ends with a sentence that says so (exit code 4).",
-    .options = (const struct verb_option[]){{OPT_TOKENS, NULL},  {OPT_RAW, NULL},
-                                            {OPT_SYSTEM, NULL},  {OPT_TEMP, "0.8"},
-                                            {OPT_TOP_K, "40"},   {OPT_TOP_P, "0.95"},
-                                            {OPT_MIN_P, "0.05"}, {OPT_REPEAT_PENALTY, "1"},
-                                            {OPT_SEED, NULL},    {OPT_CTX, "0"},
-                                            {OPT_THREADS, "0"},  {OPT_KV, "f16"},
-                                            {OPT_ISA, "auto"},   {OPT_BATCH, "128"},
-                                            {OPT_JSON, NULL},    {OPT_WORKERS, "0"},
-                                            {OPT_LAYERS, NULL},  {OPT_ROUNDS, "1"},
-                                            {OPT_WIRE, "f32"},   {OPT_NAME, NULL},
-                                            {OPT_LISTEN, NULL},  {OPT_TOKEN_FILE, NULL},
-                                            {OPT_END, NULL}},
+    .options =
+        (const struct verb_option[]){
+            {OPT_TOKENS, NULL},  {OPT_RAW, NULL},           {OPT_SYSTEM, NULL},
+            {OPT_TEMP, "0.8"},   {OPT_TOP_K, "40"},         {OPT_TOP_P, "0.95"},
+            {OPT_MIN_P, "0.05"}, {OPT_REPEAT_PENALTY, "1"}, {OPT_SEED, NULL},
+            {OPT_CTX, "0"},      {OPT_THREADS, "0"},        {OPT_KV, "f16"},
+            {OPT_ISA, "auto"},   {OPT_LAYOUT, "auto"},      {OPT_BATCH, "128"},
+            {OPT_JSON, NULL},    {OPT_WORKERS, "0"},        {OPT_LAYERS, NULL},
+            {OPT_ROUNDS, "1"},   {OPT_WIRE, "f32"},         {OPT_NAME, NULL},
+            {OPT_LISTEN, NULL},  {OPT_TOKEN_FILE, NULL},    {OPT_END, NULL}},
     .min_args = 1,
     .max_args = 2,
     .run = run,

@@ -55,6 +55,9 @@ int backend_open_cpu(struct backend **out, const struct backend_options *o, stru
 void backend_free(struct backend *b);
 const char *backend_describe(const struct backend *b); // "cpu avx2, 2 threads"
 const struct kernels *backend_kernels(const struct backend *b);
+// Runs fn(arg, thread) on every thread of the device that is free, and on the caller's as thread 0;
+// back when all of them are. The work must get done whoever comes.
+void backend_share(struct backend *b, void (*fn)(void *arg, int thread), void *arg);
 // From now on *counter goes up with every small share of an operation that was worked off
 // (fractions of a second, however long a list runs), so that others can tell slow work from none.
 // NULL: ends it.

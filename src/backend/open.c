@@ -59,6 +59,11 @@ void backend_stop_when(struct backend *b, bool (*stop)(void))
     b->stop = stop;
 }
 
+void backend_share(struct backend *b, void (*fn)(void *arg, int thread), void *arg)
+{
+    pool_share(b->pool, fn, arg);
+}
+
 void backend_count_progress(struct backend *b, _Atomic uint64_t *counter)
 {
     b->progress = counter;

@@ -141,6 +141,7 @@ static int load(struct duty *d, struct err *e)
     struct stage_options stage = {
         .n_threads = d->o.n_threads,
         .isa = d->o.isa,
+        .weights = {.form = d->o.form},
         .kv_type = (enum kv_type)d->offer.kv,
         .kv_pages = (int)d->offer.kv_pages,
         .max_sessions = (int)d->offer.max_sessions,

@@ -27,6 +27,7 @@ struct duty_options {
     struct duty_model *model;
     int n_threads;
     enum isa isa;
+    enum weights_form form;
     struct mailbox *mail;
     struct link_pulse *pulse;        // this thread moves it
     struct link *head;               // the control link: timing reports go there

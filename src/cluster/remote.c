@@ -308,6 +308,7 @@ static int open_parts(struct remote *r, const struct model *m, struct err *e)
         .max_sessions = o->max_sessions,
         .max_context = o->max_context,
         .max_batch = o->max_batch,
+        .weights = o->weights,
     };
     int rc = passes_init(&r->passes, &r->base.info, o->max_outputs, e);
     if (!rc)
@@ -349,8 +350,11 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
         return rc;
     }
     r->started = true;
-    snprintf(r->base.info.description, sizeof r->base.info.description, "ring of %d, k = %d; %s",
-             r->table.n_nodes, r->table.n_rounds, backend_describe(r->stage.backend));
+    char lie[80];
+    weights_describe(r->stage.weights, lie, sizeof lie);
+    snprintf(r->base.info.description, sizeof r->base.info.description,
+             "ring of %d, k = %d; %s, %s", r->table.n_nodes, r->table.n_rounds,
+             backend_describe(r->stage.backend), lie);
     *out = &r->base;
     return 0;
 }

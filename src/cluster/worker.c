@@ -217,6 +217,7 @@ static void load(struct worker *w)
         .model = &w->model,
         .n_threads = w->o.n_threads,
         .isa = w->o.isa,
+        .form = w->o.form,
         .mail = w->mail,
         .pulse = &w->pulse,
         .head = w->head,

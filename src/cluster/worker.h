@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "cluster/token.h"
 #include "kernels/kernels.h"
+#include "weights/weights.h"
 
 #include <stdbool.h>
 
@@ -20,6 +21,7 @@ struct worker_options {
     uint16_t port;          // 0: any
     int n_threads;          // 0: pool_default_threads()
     enum isa isa;           // ISA_COUNT: isa_detect()
+    enum weights_form form;
     // What happens, one line for people each time; on the caller's thread.
     void (*say)(void *ctx, const char *line);
     // Asked several times a second: true ends worker_run.

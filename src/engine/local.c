@@ -111,6 +111,7 @@ static int open_parts(struct local *l, const struct model *m, const struct local
         .max_sessions = o->max_sessions,
         .max_context = o->max_context,
         .max_batch = o->max_batch,
+        .weights = o->weights,
     };
     size_t hidden = (size_t)o->max_batch * (size_t)h->n_embd * sizeof(float);
     int rc = passes_init(&l->passes, &l->base.info, o->max_outputs, e);
@@ -151,8 +152,10 @@ int local_open(struct pipeline **out, const struct model *m, const struct local_
         return rc;
     }
     l->started = true;
-    snprintf(l->base.info.description, sizeof l->base.info.description, "%s",
-             backend_describe(l->stage.backend));
+    char lie[80];
+    weights_describe(l->stage.weights, lie, sizeof lie);
+    snprintf(l->base.info.description, sizeof l->base.info.description, "%s, %s",
+             backend_describe(l->stage.backend), lie);
     *out = &l->base;
     return 0;
 }

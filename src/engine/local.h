@@ -18,6 +18,7 @@ struct local_options {
     // Asked by the compute thread before each layer; true: the pass that runs, and every later one,
     // fails there. NULL: they all run to their end.
     bool (*stop)(void);
+    struct weights_options weights;
 };
 
 // `m` must outlive the pipeline.

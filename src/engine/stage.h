@@ -4,6 +4,7 @@
 
 #include "model/shard.h"
 #include "plan/windows.h"
+#include "weights/weights.h"
 
 struct stage {
     struct weights *weights;
@@ -18,6 +19,7 @@ struct stage_options {
     enum isa isa;  // ISA_COUNT: isa_detect()
     enum kv_type kv_type;
     int kv_pages, max_sessions, max_context, max_batch;
+    struct weights_options weights;
 };
 
 // Loads the windows of `node`; the last node of the table gets the embedding and the output too.

@@ -233,11 +233,22 @@ static void read_ahead(struct shard *s)
     const struct model *m = s->model;
     for (int y = 0; y < m->h.n_layers; y++)
         for (int i = 0; s->place[y] >= 0 && i < m->layers[y].n_pieces; i++)
-            weights_need(s->weights, m->layers[y].pieces[i]);
+            weights_need(s->weights, m->layers[y].pieces[i], y);
     if (s->options.ends) {
-        weights_need(s->weights, m->norm.piece);
-        weights_need(s->weights, m->output.piece);
+        weights_need(s->weights, m->norm.piece, m->h.n_layers);
+        weights_need(s->weights, m->output.piece, m->h.n_layers);
     }
+}
+
+// Memory that was allocated above and fills up as it is used.
+static uint64_t shard_reserved(const struct shard *s)
+{
+    const struct buf *bufs[] = {s->x,     s->norm, s->back, s->q,      s->k, s->v,
+                                s->heads, s->gate, s->up,   s->logits, s->kv};
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
+        bytes += bufs[i] ? buf_size(bufs[i]) : 0;
+    return bytes;
 }
 
 int shard_new(struct shard **out, const struct model *m, struct weights *w, struct backend *b,
@@ -259,6 +270,10 @@ int shard_new(struct shard **out, const struct model *m, struct weights *w, stru
         return rc;
     }
     read_ahead(s);
+    if ((rc = weights_settle(w, b, shard_reserved(s), e))) {
+        shard_free(s);
+        return rc;
+    }
     *out = s;
     return 0;
 }

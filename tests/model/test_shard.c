@@ -93,8 +93,8 @@ static void check_same(const char *path, const struct rig_options *o, const floa
     float *got = rig_logits(path, ids, SEQUENCE, o, &n_vocab);
     assert_int_equal(n_vocab, VOCAB);
     if (memcmp(got, want, (size_t)SEQUENCE * VOCAB * sizeof *got))
-        fail_msg("%s: logits differ in chunks of %d, %d threads, %d windows", isa_name(o->isa),
-                 o->chunk, o->n_threads, o->n_windows);
+        fail_msg("%s: logits differ in chunks of %d, %d threads, %d windows, layout %d",
+                 isa_name(o->isa), o->chunk, o->n_threads, o->n_windows, (int)o->weights.form);
     free(got);
 }
 
@@ -106,7 +106,7 @@ static const struct {
     int n;
 } splits[] = {{NULL, 0}, {halves, 2}, {singles, 5}, {gaps, 5}};
 
-static void logits_do_not_depend_on_chunks_threads_or_windows(void **state)
+static void logits_do_not_depend_on_chunks_threads_windows_or_layouts(void **state)
 {
     (void)state;
     static const int chunks[] = {0, 64, 7, 1};
@@ -124,7 +124,8 @@ static void logits_do_not_depend_on_chunks_threads_or_windows(void **state)
                                .n_ff = types[type] >= WT_Q4_K ? 256 : 96};
         tiny_model_write(path, &t);
         for (enum isa isa = test_next_isa(-1); isa < ISA_COUNT; isa = test_next_isa((int)isa)) {
-            struct rig_options o = {.isa = isa, .kv_type = (enum kv_type)type};
+            struct rig_options o = {
+                .isa = isa, .kv_type = (enum kv_type)type, .weights = {.form = WEIGHTS_ROWS}};
             float *want = rig_logits(path, ids, SEQUENCE, &o, &n_vocab);
             int n = isa == ISA_SCALAR ? 4 : 9; // each value of each, not each combination
             for (int i = 1; i < n; i++) {
@@ -132,6 +133,7 @@ static void logits_do_not_depend_on_chunks_threads_or_windows(void **state)
                 o.n_threads = 1 + i % 3;
                 o.windows = splits[(i + i / 4) % 4].windows;
                 o.n_windows = splits[(i + i / 4) % 4].n;
+                o.weights.form = i % 2 ? WEIGHTS_LANES : WEIGHTS_ROWS;
                 check_same(path, &o, want);
             }
             free(want);
@@ -449,7 +451,7 @@ static void factors_that_divide_nothing_are_refused(void **state)
         damage(path, "rope_freqs.weight", &bad[i], sizeof *bad);
         assert_ok(gguf_open(&g, path, &e), &e);
         assert_ok(model_open(&m, g, &e), &e);
-        assert_ok(weights_open(&w, g, &e), &e);
+        assert_ok(weights_open(&w, g, NULL, &e), &e);
         assert_ok(backend_open_cpu(&b, &(struct backend_options){.n_threads = 1}, &e), &e);
         struct window all = {0, 4};
         struct shard_options o = {.windows = &all,
@@ -497,7 +499,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_architecture_is_the_plain_forward_pass),
         cmocka_unit_test(every_weight_type_is_close_to_the_plain_forward_pass),
-        cmocka_unit_test(logits_do_not_depend_on_chunks_threads_or_windows),
+        cmocka_unit_test(logits_do_not_depend_on_chunks_threads_windows_or_layouts),
         cmocka_unit_test(sessions_of_a_batch_do_not_see_each_other),
         cmocka_unit_test(overlapping_passes_are_as_one_after_the_other),
         cmocka_unit_test(a_fork_remembers_its_prefix),

@@ -11,7 +11,7 @@ void rig_open(struct rig *r, const char *path, const struct rig_options *o)
     *r = (struct rig){0};
     assert_ok(gguf_open(&r->g, path, &e), &e);
     assert_ok(model_open(&r->model, r->g, &e), &e);
-    assert_ok(weights_open(&r->weights, r->g, &e), &e);
+    assert_ok(weights_open(&r->weights, r->g, &o->weights, &e), &e);
     r->h = model_hparams(r->model);
     struct backend_options b = {.n_threads = o->n_threads ? o->n_threads : 1, .isa = o->isa};
     assert_ok(backend_open_cpu(&r->backend, &b, &e), &e);

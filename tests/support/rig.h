@@ -27,6 +27,7 @@ struct rig_options {
     const struct window *windows; // NULL: all layers in one
     int n_windows;
     int max_context; // 0: 512
+    struct weights_options weights;
 };
 
 // Fails the running test when anything does.

@@ -18,14 +18,14 @@ static void check_bytes(const char *path)
     struct gguf *g;
     struct weights *w;
     assert_ok(gguf_open(&g, path, &e), &e);
-    assert_ok(weights_open(&w, g, &e), &e);
+    assert_ok(weights_open(&w, g, NULL, &e), &e);
     struct piece_source s = weights_source(w);
     for (uint32_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         uint8_t *want = malloc(t->size);
         assert_non_null(want);
         assert_int_equal(pread(gguf_part_fd(g, t->part), want, t->size, (off_t)t->offset), t->size);
-        weights_need(w, i);
+        weights_need(w, i, 0);
         enum layout layout;
         const uint8_t *got = s.acquire(s.ctx, i, &layout, &e);
         assert_non_null(got);
@@ -63,7 +63,7 @@ static void a_file_that_shrank_is_refused(void **state)
     struct weights *w = NULL;
     assert_ok(gguf_open(&g, path, &e), &e);
     assert_int_equal(truncate(path, (off_t)gguf_part_size(g, 0) - 1), 0);
-    assert_int_equal(weights_open(&w, g, &e), ERR_FAILED);
+    assert_int_equal(weights_open(&w, g, NULL, &e), ERR_FAILED);
     assert_non_null(strstr(e.text, "changed since it was opened"));
     gguf_free(g);
 }
@@ -78,7 +78,7 @@ static void a_mapping_that_fails_says_why(void **state)
     struct weights *w = NULL;
     assert_ok(gguf_open(&g, path, &e), &e);
     faulty_disk((struct disk_faults){.call = DISK_MAP, .nth = 0, .error = ENOMEM});
-    assert_int_equal(weights_open(&w, g, &e), ERR_NO_MEMORY);
+    assert_int_equal(weights_open(&w, g, NULL, &e), ERR_NO_MEMORY);
     assert_true(faulty_disk_end());
     assert_non_null(strstr(e.text, "cannot be mapped"));
     gguf_free(g);

@@ -1,0 +1,287 @@
+// Pieces of weights: read-only mappings of the model's files, and beside them, in lane form, what
+// was turned or lies in a sidecar. A piece's address is fixed once settled, so acquiring it never
+// blocks and being done with it is nothing to do.
+#include "weights/weights.h"
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "disk/io.h"
+#include "kernels/lanes.h"
+#include "weights/budget.h"
+#include "weights/layouts.h"
+#include "weights/turn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct weights {
+    const struct gguf *g;
+    struct weights_options options;
+    int n_parts;
+    struct part {
+        uint8_t *base; // NULL: not mapped
+        size_t size;
+    } * parts;
+    struct piece {
+        const uint8_t *lanes; // NULL: rows of the mapping
+        struct arena memory;  // of lanes that were turned
+        bool needed;
+    } * pieces;       // (tensors)
+    uint32_t *needed; // (n_needed) in the order of need
+    struct layout_item *items;
+    size_t n_needed, n_settled;
+    struct weights_report report;
+};
+
+// ---- opening -----------------------------------------------------------------------------------
+
+static int map_part(struct part *p, const struct gguf *g, int part, struct err *e)
+{
+    const char *path = gguf_part_path(g, part);
+    int fd = gguf_part_fd(g, part);
+    uint64_t size = gguf_part_size(g, part);
+    if (fd < 0)
+        return err_set(e, ERR_FAILED, "%s: only its headers are in memory; open the file", path);
+    // A mapping of a file that shrank would kill the process when touched.
+    if (disk_io->size(fd) != (int64_t)size)
+        return err_set(e, ERR_FAILED, "%s: the file changed since it was opened; start again",
+                       path);
+    p->base = disk_io->map(fd, (size_t)size, 0);
+    if (!p->base)
+        return err_errno(e, ERR_NO_MEMORY, "%s: cannot be mapped into memory", path);
+    p->size = (size_t)size;
+    return 0;
+}
+
+int weights_open(struct weights **out, const struct gguf *g, const struct weights_options *o,
+                 struct err *e)
+{
+    int n = gguf_n_parts(g), rc = 0;
+    size_t n_tensors = gguf_n_tensors(g) + 1; // never an empty table
+    struct weights *w = calloc(1, sizeof *w);
+    if (w) {
+        w->parts = calloc((size_t)n, sizeof *w->parts);
+        w->pieces = calloc(n_tensors, sizeof *w->pieces);
+        w->needed = calloc(n_tensors, sizeof *w->needed);
+        w->items = calloc(n_tensors, sizeof *w->items);
+    }
+    if (!w || !w->parts || !w->pieces || !w->needed || !w->items) {
+        weights_free(w);
+        return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
+    }
+    w->g = g;
+    w->n_parts = n;
+    if (o)
+        w->options = *o;
+    for (int i = 0; i < n && !rc; i++)
+        rc = map_part(&w->parts[i], g, i, e);
+    if (rc) {
+        weights_free(w);
+        return rc;
+    }
+    *out = w;
+    return 0;
+}
+
+void weights_free(struct weights *w)
+{
+    if (!w)
+        return;
+    for (int i = 0; i < w->n_parts; i++)
+        if (w->parts[i].base)
+            disk_io->unmap(w->parts[i].base, w->parts[i].size);
+    for (size_t i = 0; i < w->n_needed; i++)
+        arena_fini(&w->pieces[w->needed[i]].memory);
+    free(w->parts);
+    free(w->pieces);
+    free(w->needed);
+    free(w->items);
+    free(w);
+}
+
+// ---- using -------------------------------------------------------------------------------------
+
+static const uint8_t *rows_of(const struct weights *w, uint32_t piece)
+{
+    const struct gguf_tensor *t = gguf_tensor_at(w->g, piece);
+    return w->parts[t->part].base + t->offset;
+}
+
+static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
+{
+    const struct weights *w = ctx;
+    const uint8_t *lanes = w->pieces[piece].lanes;
+    (void)e; // what is mapped is there
+    *layout = lanes ? LAYOUT_LANES : LAYOUT_ROWS;
+    return lanes ? lanes : rows_of(w, piece);
+}
+
+static void done(void *ctx, uint32_t piece)
+{
+    (void)ctx, (void)piece; // it stays
+}
+
+struct piece_source weights_source(struct weights *w)
+{
+    return (struct piece_source){.ctx = w, .acquire = acquire, .done = done};
+}
+
+// Gives advice about the pages of a piece. Only a hint: a system that does not take it does as it
+// always does. Pages that the piece shares with its neighbours are theirs, too: `whole` leaves
+// them out.
+static void advise(const struct weights *w, uint32_t piece, int advice, bool whole)
+{
+    const struct gguf_tensor *t = gguf_tensor_at(w->g, piece);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = t->offset & ~(page - 1);
+    uint64_t to = t->offset + t->size;
+    if (whole) {
+        from = (t->offset + page - 1) & ~(page - 1);
+        to &= ~(page - 1);
+    }
+    if (from < to)
+        disk_io->advise(w->parts[t->part].base + from, (size_t)(to - from), advice);
+}
+
+void weights_need(struct weights *w, uint32_t piece, int layer)
+{
+    if (w->pieces[piece].needed)
+        return;
+    w->pieces[piece].needed = true;
+    w->items[w->n_needed].layer = layer;
+    w->needed[w->n_needed++] = piece;
+    advise(w, piece, MADV_WILLNEED, false);
+}
+
+// ---- settling ----------------------------------------------------------------------------------
+
+static struct turn_matrix matrix_of(const struct weights *w, uint32_t piece)
+{
+    const struct gguf_tensor *t = gguf_tensor_at(w->g, piece);
+    struct turn_matrix m = {.type = t->type, .rows = rows_of(w, piece), .n_rows = t->dims[1]};
+    if (t->dims[2] * t->dims[3] != 1 || !wtype_row_bytes(t->type, t->dims[0], &m.row_bytes))
+        m.n_rows = 0; // no single matrix
+    return m;
+}
+
+// Whether lanes are worth it: an instruction set has kernels of its own for them.
+static bool can_turn(const struct weights *w, const struct turn_matrix *m, const struct kernels *k)
+{
+    const struct format_kernels *f = &k->format[m->type];
+    if (m->n_rows < 2 || !lanes_can(m->type) || !f->matmul_lanes)
+        return false;
+    return w->options.form == WEIGHTS_LANES ||
+           f->matmul_lanes != kernels_for(ISA_SCALAR)->format[m->type].matmul_lanes;
+}
+
+static void count(struct weights *w)
+{
+    struct weights_report *r = &w->report;
+    int last = -1, last_in_rows = -1;
+    *r = (struct weights_report){.short_of_memory = r->short_of_memory};
+    for (size_t i = 0; i < w->n_needed; i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(w->g, w->needed[i]);
+        bool lanes = w->pieces[w->needed[i]].lanes;
+        if (w->items[i].layer != last)
+            r->layers++;
+        last = w->items[i].layer;
+        if (!lanes && w->items[i].can && last != last_in_rows) {
+            r->layers_in_rows++;
+            last_in_rows = last;
+        }
+        if (t->n_dims < 2)
+            continue;
+        struct weights_share *share = lanes ? &r->lanes : &r->rows;
+        share->matrices++;
+        share->bytes += t->size;
+    }
+}
+
+// Memory for the lanes of item i; without it the piece stays as it is.
+static void allocate(struct weights *w, size_t i, enum layout *layout)
+{
+    struct arena *a = &w->pieces[w->needed[i]].memory;
+    if (arena_init(a, arena_plan(0, (size_t)w->items[i].bytes))) {
+        log_info("no memory to turn %s; it is used as it lies in the file",
+                 gguf_tensor_at(w->g, w->needed[i])->name.text);
+        *layout = LAYOUT_ROWS;
+        w->report.short_of_memory = true;
+        return;
+    }
+    uint8_t *lanes = arena_take(a, (size_t)w->items[i].bytes);
+    madvise(lanes, (size_t)w->items[i].bytes, MADV_HUGEPAGE); // a hint
+    w->pieces[w->needed[i]].lanes = lanes;
+}
+
+// Chooses for what is needed and not settled yet; the number of them.
+static size_t choose(struct weights *w, const struct kernels *k, uint64_t reserved,
+                     enum layout *layouts)
+{
+    size_t n = w->n_needed - w->n_settled;
+    struct layout_item *items = w->items + w->n_settled;
+    uint64_t budget = w->options.budget, all = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct turn_matrix m = matrix_of(w, w->needed[w->n_settled + i]);
+        items[i].can = can_turn(w, &m, k);
+        items[i].bytes = lanes_rows(m.n_rows) * m.row_bytes;
+        all += items[i].can ? items[i].bytes : 0;
+    }
+    if (!budget && w->options.form == WEIGHTS_AUTO && all)
+        budget = budget_for_weights(budget_available(""), reserved);
+    uint64_t taken = layouts_choose(layouts, items, n, w->options.form, budget);
+    w->report.short_of_memory |= w->options.form == WEIGHTS_AUTO && taken < all;
+    return n;
+}
+
+int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
+{
+    struct turn turn = {.progress = w->options.progress, .arg = w->options.arg};
+    enum layout *layouts = calloc(w->n_needed + 1, sizeof *layouts);
+    turn.matrices = calloc(w->n_needed + 1, sizeof *turn.matrices);
+    if (!layouts || !turn.matrices) {
+        free(layouts);
+        free(turn.matrices);
+        return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
+    }
+    size_t first = w->n_settled, n = choose(w, backend_kernels(b), reserved, layouts);
+    for (size_t i = 0; i < n; i++) {
+        if (layouts[i] == LAYOUT_LANES)
+            allocate(w, first + i, &layouts[i]);
+        if (layouts[i] == LAYOUT_ROWS)
+            continue;
+        struct turn_matrix *m = &turn.matrices[turn.n_matrices++];
+        *m = matrix_of(w, w->needed[first + i]);
+        m->lanes = w->pieces[w->needed[first + i]].memory.base;
+    }
+    turn_run(&turn, b);
+    // The rows are not looked at again; their pages are the first that the system may take.
+    for (size_t i = 0; i < n; i++)
+        if (layouts[i] == LAYOUT_LANES)
+            advise(w, w->needed[first + i], MADV_DONTNEED, true);
+    w->n_settled = w->n_needed;
+    count(w);
+    free(layouts);
+    free(turn.matrices);
+    return 0;
+}
+
+struct weights_report weights_report(const struct weights *w)
+{
+    return w->report;
+}
+
+void weights_describe(const struct weights *w, char *out, size_t size)
+{
+    const struct weights_report *r = &w->report;
+    int in_lanes = r->lanes.matrices + r->sidecar.matrices;
+    const char *from = r->sidecar.matrices ? " from a sidecar" : "";
+    const char *why = r->short_of_memory ? " (memory)" : "";
+    if (!in_lanes)
+        snprintf(out, size, "weights in rows%s", why);
+    else if (r->layers_in_rows)
+        snprintf(out, size, "weights in lanes%s but for %d of %d layers%s", from, r->layers_in_rows,
+                 r->layers, why);
+    else
+        snprintf(out, size, "weights in lanes%s", from);
+}
