@@ -21,7 +21,8 @@ struct attend_product {
     const float *a[ATTEND_ROWS]; // row r's factors, by k
     const uint8_t *b;            // line k at b + k * b_stride
     size_t b_stride;             // bytes
-    ptrdiff_t ahead;             // from a line that is loaded to one that is asked for
+    const uint8_t *ahead;        // asked for at line k: ahead + k * ahead_stride, and from there on
+    size_t ahead_stride;         // as much as is loaded
     int k_lo, k_hi, n_lanes;
 };
 
@@ -55,16 +56,39 @@ static inline void attend_group_begin(struct attend_group *g, const struct atten
     g->all_hi = lo < hi ? hi : KV_CHUNK;
 }
 
-static inline void attend_one_row(struct attend_product p,
+static inline void attend_one_row(const struct attend_product *p,
                                   void (*run)(const struct attend_product *, int n_rows), int row,
                                   int lo, int hi)
 {
-    p.out[0] = p.out[row];
-    p.a[0] = p.a[row];
-    p.k_lo = lo;
-    p.k_hi = hi;
-    if (lo < hi)
-        run(&p, 1);
+    if (lo >= hi)
+        return;
+    struct attend_product one = *p;
+    one.out[0] = p->out[row];
+    one.a[0] = p->a[row];
+    one.k_lo = lo;
+    one.k_hi = hi;
+    run(&one, 1);
+}
+
+// What is asked for goes to the second level of the cache, which has room for more requests on the
+// way than the first: on a Zen 4 core 16 GB/s from memory instead of 11.
+//
+// Floats and halves: lines of b ask for as many lines from `ahead` on, only the first group does.
+static inline void attend_ask(struct attend_product *p, const uint8_t *ahead, int row)
+{
+    p->ahead = row ? p->b : ahead;
+    p->ahead_stride = p->b_stride;
+}
+
+// Q8_0: scores cost little and values much, so values ask for all of the next chunk, a cache line
+// for each position and block, and scores for what that leaves out of their own.
+enum { ATTEND_ASKED = KV_CHUNK * 64 }; // by a block
+
+static inline void attend_ask_block(struct attend_product *p, const struct attend_args *a,
+                                    int block, int row)
+{
+    p->ahead = row ? p->b : a->ahead + (size_t)block * ATTEND_ASKED;
+    p->ahead_stride = row ? p->b_stride : 64;
 }
 
 // Adds the values of the positions that each query sees, ascending.
@@ -72,14 +96,14 @@ static inline void attend_values(const struct attend_group *g, struct attend_pro
                                  void (*run)(const struct attend_product *, int n_rows))
 {
     for (int r = 0; r < g->n_rows; r++)
-        attend_one_row(*p, run, r, g->seen[r].lo,
+        attend_one_row(p, run, r, g->seen[r].lo,
                        g->seen[r].hi < g->all_lo ? g->seen[r].hi : g->all_lo);
     p->k_lo = g->all_lo;
     p->k_hi = g->all_hi;
     if (p->k_lo < p->k_hi)
         run(p, g->n_rows);
     for (int r = 0; r < g->n_rows; r++)
-        attend_one_row(*p, run, r, g->seen[r].lo > g->all_hi ? g->seen[r].lo : g->all_hi,
+        attend_one_row(p, run, r, g->seen[r].lo > g->all_hi ? g->seen[r].lo : g->all_hi,
                        g->seen[r].hi);
 }
 

@@ -214,7 +214,8 @@ static void attend_chunk(const struct run *r, int chunk, int lo, int hi, const u
 }
 
 // All chunks of a span that the run sees: fills span results of the rows [lo, hi) that see some.
-static struct range attend_span(const struct run *r, int span)
+// `more`: the next span follows.
+static struct range attend_span(const struct run *r, int span, bool more)
 {
     const int32_t *pos = r->op->rows->pos;
     int begin = span * SPAN_CHUNKS, end = begin + SPAN_CHUNKS;
@@ -227,7 +228,8 @@ static struct range attend_span(const struct run *r, int span)
     while (rows.lo < rows.hi && first_seen(r->op, rows.hi - 1) >= (span + 1) * SPAN)
         rows.hi--;
     for (int chunk = begin; chunk < end; chunk++) {
-        int lo = rows.lo, hi = rows.hi, next = chunk < end - 1 ? chunk + 1 : chunk;
+        int lo = rows.lo, hi = rows.hi;
+        int next = chunk < end - 1 || (more && chunk < last) ? chunk + 1 : chunk;
         while (lo < hi && pos[lo] < chunk * KV_CHUNK)
             lo++;
         while (lo < hi && first_seen(r->op, hi - 1) >= (chunk + 1) * KV_CHUNK)
@@ -262,7 +264,7 @@ static void attend_run(const struct run *r)
     const struct kernels *k = r->l->backend->kernels;
     int head_dim = r->op->kv.head_dim;
     for (int span = p->first_span; span < p->first_span + p->n_spans; span++) {
-        struct range rows = attend_span(r, span);
+        struct range rows = attend_span(r, span, true);
         for (int t = rows.lo; t < rows.hi; t++)
             for (int h = 0, i = (t - r->lo) * r->heads; h < r->heads; h++, i++) {
                 if (first_seen(r->op, t) / SPAN == span)
@@ -285,9 +287,9 @@ static float *kept(const struct run *r, int t, int h, int span)
            (size_t)place * kept_floats(op->kv.head_dim);
 }
 
-static void keep_span(const struct run *r, int span)
+static void keep_span(const struct run *r, int span, bool more)
 {
-    struct range rows = attend_span(r, span);
+    struct range rows = attend_span(r, span, more);
     for (int t = rows.lo; t < rows.hi; t++)
         for (int h = 0, i = (t - r->lo) * r->heads; h < r->heads; h++, i++) {
             float *to = kept(r, t, h, span);
@@ -313,7 +315,7 @@ static void merge_kept(const struct run *r, int t, int h)
 
 // ---- units -------------------------------------------------------------------------------------
 
-static void attend_unit(struct list *l, const struct op *op, int unit, int thread)
+static void attend_unit(struct list *l, const struct op *op, int unit, bool more, int thread)
 {
     const struct attend_plan *p = &op->attend;
     int per_group = p->split ? p->n_spans : 1, group = unit / per_group;
@@ -331,7 +333,7 @@ static void attend_unit(struct list *l, const struct op *op, int unit, int threa
         r.hi = run_end(op, r.lo, hi);
         prepare_queries(&r);
         if (p->split)
-            keep_span(&r, span);
+            keep_span(&r, span, more);
         else
             attend_run(&r);
     }
@@ -347,7 +349,7 @@ static void attend_unit(struct list *l, const struct op *op, int unit, int threa
 static void run_attend(struct list *l, struct op *op, struct range units, int thread)
 {
     for (int i = units.lo; i < units.hi; i++)
-        attend_unit(l, op, i, thread);
+        attend_unit(l, op, i, i + 1 < units.hi, thread);
 }
 
 static void share_out(struct list *l, struct op *op)
@@ -372,7 +374,8 @@ static void share_out(struct list *l, struct op *op)
         p->n_blocks = (op->n + p->block_rows - 1) / p->block_rows;
     }
     op->units = p->n_blocks * n_kv * (p->split ? p->n_spans : 1);
-    op->step = 1;
+    op->step = p->split ? op->units / (2 * wanted) : 1;
+    op->step = op->step > 1 ? op->step : 1;
 }
 
 void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_layer *kv,

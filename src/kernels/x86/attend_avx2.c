@@ -37,20 +37,22 @@ AVX2_INLINE void tile(const struct attend_product *p, int lane, enum number n, i
 {
     size_t line = 8 * (size_t)n_words * number_bytes(n);
     const uint8_t *b = p->b + (size_t)p->k_lo * p->b_stride + (size_t)lane * number_bytes(n);
+    const uint8_t *ahead = p->ahead + (size_t)p->k_lo * p->ahead_stride;
+    ahead += n == N_I8 ? 0 : (size_t)lane * number_bytes(n);
     __m256 s[ATTEND_ROWS][8];
     AVX2_UNROLL
     for (int r = 0; r < n_rows; r++)
         AVX2_UNROLL
     for (int j = 0; j < n_words; j++)
         s[r][j] = _mm256_loadu_ps(p->out[r] + lane + 8 * j);
-    for (int k = p->k_lo; k < p->k_hi; k++, b += p->b_stride) {
+    for (int k = p->k_lo; k < p->k_hi; k++, b += p->b_stride, ahead += p->ahead_stride) {
         __m256 v[8];
         AVX2_UNROLL
         for (int j = 0; j < n_words; j++)
             v[j] = load(n, b + 8 * (size_t)j * number_bytes(n));
         AVX2_UNROLL
         for (size_t at = 0; at < line; at += 64)
-            _mm_prefetch((const void *)(b + p->ahead + at), _MM_HINT_T0);
+            _mm_prefetch((const void *)(ahead + at), _MM_HINT_T1);
         AVX2_UNROLL
         for (int r = 0; r < n_rows; r++) {
             __m256 factor = _mm256_broadcast_ss(p->a[r] + k);
@@ -167,9 +169,9 @@ AVX2_INLINE void attend_floats(const struct attend_args *a, enum number n, int r
     size_t half = (size_t)KV_CHUNK * (size_t)a->head_dim * number_bytes(n);
     struct attend_product p = {.b = a->chunk,
                                .b_stride = KV_CHUNK * number_bytes(n),
-                               .ahead = row ? 0 : (ptrdiff_t)half,
                                .k_hi = a->head_dim,
                                .n_lanes = 16 * g.n_words};
+    attend_ask(&p, a->chunk + half, row);
     for (int r = 0; r < n_rows; r++) {
         p.out[r] = g.w[r];
         p.a[r] = (const void *)(g.q + (size_t)r * a->q_stride);
@@ -177,8 +179,8 @@ AVX2_INLINE void attend_floats(const struct attend_args *a, enum number n, int r
     run(&p, n_rows);
     p = (struct attend_product){.b = a->chunk + half,
                                 .b_stride = (size_t)a->head_dim * number_bytes(n),
-                                .ahead = row ? 0 : a->ahead - (a->chunk + half),
                                 .n_lanes = a->head_dim};
+    attend_ask(&p, a->ahead, row);
     for (int r = 0; r < n_rows; r++) {
         softmax(&g.out[r], g.w[r], g.seen[r], g.n_words);
         p.out[r] = g.out[r].acc;
@@ -231,7 +233,7 @@ AVX2_INLINE void query_pairs_of(struct query_pairs *p, const struct attend_group
 // 128 too large, which costs 128 times the sum of the query; as 16-bit numbers no sum saturates.
 AVX2_INLINE void score_block(struct attend_group *g, const struct attend_args *a,
                              const struct kv_layout *l, const struct query_pairs *p, int block,
-                             int lane, int n_rows, int n_words, ptrdiff_t ahead)
+                             int lane, int n_rows, int n_words)
 {
     int words = kv_words(a->head_dim) - 8 * block;
     const uint8_t *key = a->chunk + ((size_t)(8 * block) * KV_CHUNK + (size_t)lane) * 4;
@@ -250,7 +252,6 @@ AVX2_INLINE void score_block(struct attend_group *g, const struct attend_args *a
             even[j] = _mm256_and_si256(v, _mm256_set1_epi16(255));
             odd[j] = _mm256_srli_epi16(v, 8);
         }
-        _mm_prefetch((const void *)(key + ahead), _MM_HINT_T0);
         AVX2_UNROLL
         for (int r = 0; r < n_rows; r++) {
             __m256i q_even = _mm256_set1_epi32(p->even[r][w]);
@@ -276,38 +277,38 @@ AVX2_INLINE void score_block(struct attend_group *g, const struct attend_args *a
 }
 
 AVX2_INLINE void score_q8_0(struct attend_group *g, const struct attend_args *a,
-                            const struct kv_layout *l, int n_rows, ptrdiff_t ahead)
+                            const struct kv_layout *l, int n_rows)
 {
     const int n_words = n_rows <= 4 ? 2 : 1;
     struct query_pairs p;
     for (int b = 0; b < kv_blocks(a->head_dim); b++) {
         query_pairs_of(&p, g, a, b, n_rows);
         for (int lane = 0; lane < 16 * g->n_words; lane += 8 * n_words)
-            score_block(g, a, l, &p, b, lane, n_rows, n_words, ahead);
+            score_block(g, a, l, &p, b, lane, n_rows, n_words);
     }
 }
 
 static void scores_q8_0(struct attend_group *g, const struct attend_args *a,
-                        const struct kv_layout *l, ptrdiff_t ahead)
+                        const struct kv_layout *l)
 {
     switch (g->n_rows) {
     case 1:
-        score_q8_0(g, a, l, 1, ahead);
+        score_q8_0(g, a, l, 1);
         break;
     case 2:
-        score_q8_0(g, a, l, 2, ahead);
+        score_q8_0(g, a, l, 2);
         break;
     case 3:
-        score_q8_0(g, a, l, 3, ahead);
+        score_q8_0(g, a, l, 3);
         break;
     case 4:
-        score_q8_0(g, a, l, 4, ahead);
+        score_q8_0(g, a, l, 4);
         break;
     case 5:
-        score_q8_0(g, a, l, 5, ahead);
+        score_q8_0(g, a, l, 5);
         break;
     default:
-        score_q8_0(g, a, l, ATTEND_ROWS, ahead);
+        score_q8_0(g, a, l, ATTEND_ROWS);
         break;
     }
 }
@@ -317,7 +318,9 @@ static void group_q8_0(const struct attend_args *a, int row, int n_rows)
     struct kv_layout l = kv_layout(KV_Q8_0, a->head_dim);
     struct attend_group g;
     attend_group_begin(&g, a, row, n_rows);
-    scores_q8_0(&g, a, &l, row ? 0 : (ptrdiff_t)l.values);
+    for (size_t at = (size_t)kv_blocks(a->head_dim) * ATTEND_ASKED; !row && at < l.bytes; at += 64)
+        _mm_prefetch((const void *)(a->chunk + at), _MM_HINT_T1);
+    scores_q8_0(&g, a, &l);
     for (int r = 0; r < n_rows; r++)
         softmax(&g.out[r], g.w[r], g.seen[r], g.n_words);
     for (int b = 0; b < kv_blocks(a->head_dim); b++) {
@@ -326,7 +329,6 @@ static void group_q8_0(const struct attend_args *a, int row, int n_rows)
         int rest = a->head_dim - b * BLOCK_SMALL;
         struct attend_product p = {.b = a->chunk + l.values + (size_t)b * BLOCK_SMALL,
                                    .b_stride = (size_t)a->head_dim,
-                                   .ahead = row ? 0 : a->ahead - (a->chunk + l.values),
                                    .n_lanes = rest < BLOCK_SMALL ? rest : BLOCK_SMALL};
         for (int j = 0; j < 2 * g.n_words; j++) {
             __m256 d = load(N_F16, scale + 16 * j);
@@ -338,6 +340,7 @@ static void group_q8_0(const struct attend_args *a, int row, int n_rows)
             p.out[r] = g.out[r].acc + b * BLOCK_SMALL;
             p.a[r] = scaled[r];
         }
+        attend_ask_block(&p, a, b, row);
         attend_values(&g, &p, multiply_i8);
     }
 }

@@ -45,6 +45,8 @@ INLINE void tile(const struct attend_product *p, int lane, enum number n, int n_
 {
     __mmask16 mask = (__mmask16)(part ? (1u << (p->n_lanes - lane)) - 1 : 0xffff);
     const uint8_t *b = p->b + (size_t)p->k_lo * p->b_stride + (size_t)lane * number_bytes(n);
+    const uint8_t *ahead = p->ahead + (size_t)p->k_lo * p->ahead_stride;
+    ahead += n == N_I8 ? 0 : (size_t)lane * number_bytes(n);
     __m512 s[ATTEND_ROWS][4];
     UNROLL
     for (int r = 0; r < n_rows; r++)
@@ -52,14 +54,14 @@ INLINE void tile(const struct attend_product *p, int lane, enum number n, int n_
     for (int j = 0; j < n_words; j++)
         s[r][j] = part ? _mm512_maskz_loadu_ps(mask, p->out[r] + lane)
                        : _mm512_loadu_ps(p->out[r] + lane + 16 * j);
-    for (int k = p->k_lo; k < p->k_hi; k++, b += p->b_stride) {
+    for (int k = p->k_lo; k < p->k_hi; k++, b += p->b_stride, ahead += p->ahead_stride) {
         __m512 v[4];
         UNROLL
         for (int j = 0; j < n_words; j++)
             v[j] = load(n, b + 16 * (size_t)j * number_bytes(n), part, mask);
         UNROLL
         for (size_t at = 0; at < 16 * (size_t)n_words * number_bytes(n); at += 64)
-            _mm_prefetch((const void *)(b + p->ahead + at), _MM_HINT_T0);
+            _mm_prefetch((const void *)(ahead + at), _MM_HINT_T1);
         UNROLL
         for (int r = 0; r < n_rows; r++) {
             __m512 factor = _mm512_set1_ps(p->a[r][k]);
@@ -189,9 +191,9 @@ INLINE void attend_floats(const struct attend_args *a, enum number n, int row, i
     size_t half = (size_t)KV_CHUNK * (size_t)a->head_dim * number_bytes(n);
     struct attend_product p = {.b = a->chunk,
                                .b_stride = KV_CHUNK * number_bytes(n),
-                               .ahead = row ? 0 : (ptrdiff_t)half,
                                .k_hi = a->head_dim,
                                .n_lanes = 16 * g.n_words};
+    attend_ask(&p, a->chunk + half, row);
     for (int r = 0; r < n_rows; r++) {
         p.out[r] = g.w[r];
         p.a[r] = (const void *)(g.q + (size_t)r * a->q_stride);
@@ -199,8 +201,8 @@ INLINE void attend_floats(const struct attend_args *a, enum number n, int row, i
     run(&p, n_rows);
     p = (struct attend_product){.b = a->chunk + half,
                                 .b_stride = (size_t)a->head_dim * number_bytes(n),
-                                .ahead = row ? 0 : a->ahead - (a->chunk + half),
                                 .n_lanes = a->head_dim};
+    attend_ask(&p, a->ahead, row);
     for (int r = 0; r < n_rows; r++) {
         softmax(&g.out[r], g.w[r], g.seen[r], g.n_words);
         p.out[r] = g.out[r].acc;
@@ -231,11 +233,19 @@ void avx512_attend_f16(const struct attend_args *a)
 
 // ---- Q8_0 --------------------------------------------------------------------------------------
 
+// s + the dot products of unsigned bytes of u with signed ones of v, here and now: left alone, gcc
+// moves accumulators about.
+INLINE __m512i dot_words(__m512i s, __m512i u, __m512i v)
+{
+    s = _mm512_dpbusd_epi32(s, u, v);
+    __asm__("" : "+v"(s));
+    return s;
+}
+
 // One block's part of the scores of 16 * n_words positions from `lane` on. Keys are unsigned bytes,
 // 128 too large, which costs 128 times the sum of the query.
 INLINE void score_block(struct attend_group *g, const struct attend_args *a,
-                        const struct kv_layout *l, int block, int lane, int n_rows, int n_words,
-                        ptrdiff_t ahead)
+                        const struct kv_layout *l, int block, int lane, int n_rows, int n_words)
 {
     int words = kv_words(a->head_dim) - 8 * block;
     const uint8_t *key = a->chunk + ((size_t)(8 * block) * KV_CHUNK + (size_t)lane) * 4;
@@ -252,16 +262,14 @@ INLINE void score_block(struct attend_group *g, const struct attend_args *a,
     for (int w = 0; w < (words < 8 ? words : 8); w++, key += KV_CHUNK * 4) {
         __m512i v[4];
         UNROLL
-        for (int j = 0; j < n_words; j++) {
+        for (int j = 0; j < n_words; j++)
             v[j] = _mm512_loadu_si512(key + 64 * j);
-            _mm_prefetch((const void *)(key + 64 * j + ahead), _MM_HINT_T0);
-        }
         UNROLL
         for (int r = 0; r < n_rows; r++) {
             __m512i four = _mm512_set1_epi32((int)load_u32(q[r]->q + 4 * w));
             UNROLL
             for (int j = 0; j < n_words; j++)
-                s[r][j] = _mm512_dpbusd_epi32(s[r][j], v[j], four);
+                s[r][j] = dot_words(s[r][j], v[j], four);
         }
     }
     __m512 d[4];
@@ -279,39 +287,39 @@ INLINE void score_block(struct attend_group *g, const struct attend_args *a,
 }
 
 INLINE void score_q8_0(struct attend_group *g, const struct attend_args *a,
-                       const struct kv_layout *l, int n_rows, ptrdiff_t ahead)
+                       const struct kv_layout *l, int n_rows)
 {
     for (int b = 0; b < kv_blocks(a->head_dim); b++) {
         if (g->n_words == 4) {
-            score_block(g, a, l, b, 0, n_rows, 4, ahead);
+            score_block(g, a, l, b, 0, n_rows, 4);
             continue;
         }
         for (int j = 0; j < g->n_words; j++)
-            score_block(g, a, l, b, 16 * j, n_rows, 1, ahead);
+            score_block(g, a, l, b, 16 * j, n_rows, 1);
     }
 }
 
 static void scores_q8_0(struct attend_group *g, const struct attend_args *a,
-                        const struct kv_layout *l, ptrdiff_t ahead)
+                        const struct kv_layout *l)
 {
     switch (g->n_rows) {
     case 1:
-        score_q8_0(g, a, l, 1, ahead);
+        score_q8_0(g, a, l, 1);
         break;
     case 2:
-        score_q8_0(g, a, l, 2, ahead);
+        score_q8_0(g, a, l, 2);
         break;
     case 3:
-        score_q8_0(g, a, l, 3, ahead);
+        score_q8_0(g, a, l, 3);
         break;
     case 4:
-        score_q8_0(g, a, l, 4, ahead);
+        score_q8_0(g, a, l, 4);
         break;
     case 5:
-        score_q8_0(g, a, l, 5, ahead);
+        score_q8_0(g, a, l, 5);
         break;
     default:
-        score_q8_0(g, a, l, ATTEND_ROWS, ahead);
+        score_q8_0(g, a, l, ATTEND_ROWS);
         break;
     }
 }
@@ -321,7 +329,9 @@ static void group_q8_0(const struct attend_args *a, int row, int n_rows)
     struct kv_layout l = kv_layout(KV_Q8_0, a->head_dim);
     struct attend_group g;
     attend_group_begin(&g, a, row, n_rows);
-    scores_q8_0(&g, a, &l, row ? 0 : (ptrdiff_t)l.values);
+    for (size_t at = (size_t)kv_blocks(a->head_dim) * ATTEND_ASKED; !row && at < l.bytes; at += 64)
+        _mm_prefetch((const void *)(a->chunk + at), _MM_HINT_T1);
+    scores_q8_0(&g, a, &l);
     for (int r = 0; r < n_rows; r++)
         softmax(&g.out[r], g.w[r], g.seen[r], g.n_words);
     for (int b = 0; b < kv_blocks(a->head_dim); b++) {
@@ -330,7 +340,6 @@ static void group_q8_0(const struct attend_args *a, int row, int n_rows)
         int rest = a->head_dim - b * BLOCK_SMALL;
         struct attend_product p = {.b = a->chunk + l.values + (size_t)b * BLOCK_SMALL,
                                    .b_stride = (size_t)a->head_dim,
-                                   .ahead = row ? 0 : a->ahead - (a->chunk + l.values),
                                    .n_lanes = rest < BLOCK_SMALL ? rest : BLOCK_SMALL};
         for (int j = 0; j < g.n_words; j++) {
             __m512 d = load(N_F16, scale + 32 * j, false, 0);
@@ -342,6 +351,7 @@ static void group_q8_0(const struct attend_args *a, int row, int n_rows)
             p.out[r] = g.out[r].acc + b * BLOCK_SMALL;
             p.a[r] = scaled[r];
         }
+        attend_ask_block(&p, a, b, row);
         attend_values(&g, &p, multiply_i8);
     }
 }
