@@ -135,7 +135,7 @@ static void launch_waiting(struct remote *r)
 {
     uint32_t epoch;
     while (may_launch(r, &epoch)) {
-        struct pass *s = r->held ? r->held : passes_next(&r->passes, false);
+        struct pass *s = r->held ? r->held : passes_next(&r->passes);
         struct frame *f = s ? frame_take(r->pool) : NULL;
         r->held = f ? NULL : s;
         if (!f)

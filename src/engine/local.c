@@ -1,4 +1,5 @@
-// A ring of one: see local.h. A compute thread takes one pass after the other through all layers.
+// A ring of one: see local.h. One pass after the other goes through all layers: in the thread that
+// waits for it, or, while nobody waits, in a thread of this pipeline.
 #include "engine/local.h"
 
 #include "base/arena.h"
@@ -15,7 +16,7 @@ struct local {
     struct pipeline base;
     struct passes passes;
     struct window_table table; // one node, one round
-    struct stage stage;        // the compute thread, as the next two
+    struct stage stage;        // whoever took a pass, as the next two
     struct arena arena;
     float *hidden; // (max_batch, n_embd)
     pthread_t thread;
@@ -44,17 +45,21 @@ static int compute(struct local *l, struct pass *s, struct err *e)
     return rc;
 }
 
+static void complete(struct local *l, struct pass *s)
+{
+    struct err e = {0};
+    guard_enter();
+    int64_t start = clock_ns();
+    int rc = compute(l, s, &e);
+    passes_complete(&l->passes, s, clock_ns() - start, rc, &e);
+    guard_leave();
+}
+
 static void *compute_main(void *arg)
 {
     struct local *l = arg;
-    guard_enter();
-    for (struct pass *s; (s = passes_next(&l->passes, true));) {
-        struct err e = {0};
-        int64_t start = clock_ns();
-        int rc = compute(l, s, &e);
-        passes_complete(&l->passes, s, clock_ns() - start, rc, &e);
-    }
-    guard_leave();
+    for (struct pass *s; (s = passes_take(&l->passes, -1));)
+        complete(l, s);
     return NULL;
 }
 
@@ -65,7 +70,10 @@ static int64_t local_submit(struct pipeline *p, const struct batch *b, struct er
 
 static int local_wait(struct pipeline *p, int64_t handle, struct pass_result *out, struct err *e)
 {
-    return passes_wait(&((struct local *)p)->passes, handle, out, e);
+    struct local *l = (struct local *)p;
+    for (struct pass *s; (s = passes_take(&l->passes, handle));)
+        complete(l, s);
+    return passes_wait(&l->passes, handle, out, e);
 }
 
 static void local_cancel(struct pipeline *p, int64_t handle)

@@ -62,6 +62,18 @@ static struct pass *find_handle(struct passes *p, int64_t handle)
     return NULL;
 }
 
+// The oldest that is QUEUED, with the lock held.
+static struct pass *oldest(struct passes *p)
+{
+    struct pass *first = NULL;
+    for (int i = 0; i < PIPELINE_MAX_PASSES; i++) {
+        struct pass *s = &p->slots[i];
+        if (s->state == PASS_QUEUED && (!first || s->handle < first->handle))
+            first = s;
+    }
+    return first;
+}
+
 // A place to fill, with the lock held. Waiting helps only while one becomes free by itself: a
 // caller that holds all results and asks for more would wait for itself. NULL: all has failed.
 static struct pass *claim(struct passes *p)
@@ -129,11 +141,13 @@ int64_t passes_submit(struct passes *p, const struct batch *b, struct err *e)
         pthread_mutex_lock(&p->lock);
         struct pass *s = claim(p);
         if (s) {
+            bool company = oldest(p) || p->taken;
             kv_apply(p->mirror, b, copies);
             rc = s->handle = p->next_handle++;
             fill(s, b, &counts);
             s->state = PASS_QUEUED;
-            pthread_cond_signal(&p->queued);
+            if (company)
+                pthread_cond_signal(&p->queued);
         } else {
             rc = err_set(e, p->failure.code, "%s", p->failure.text);
         }
@@ -163,6 +177,8 @@ void passes_release(struct passes *p, int64_t handle)
     s->released = true;
     if (s->state == PASS_DONE)
         s->state = PASS_FREE;
+    else
+        pthread_cond_signal(&p->queued);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -175,24 +191,33 @@ void passes_cancel(struct passes *p, int64_t handle)
 
 // ---- The computing thread.
 
-struct pass *passes_next(struct passes *p, bool wait)
+// With the lock held.
+static struct pass *start_oldest(struct passes *p)
 {
-    struct pass *first = NULL;
+    struct pass *s = p->stopped ? NULL : oldest(p);
+    if (s)
+        s->state = PASS_RUNNING;
+    return s;
+}
+
+struct pass *passes_next(struct passes *p)
+{
     pthread_mutex_lock(&p->lock);
-    while (!p->stopped) {
-        for (int i = 0; i < PIPELINE_MAX_PASSES; i++) {
-            struct pass *s = &p->slots[i];
-            if (s->state == PASS_QUEUED && (!first || s->handle < first->handle))
-                first = s;
-        }
-        if (first || !wait)
-            break;
-        pthread_cond_wait(&p->queued, &p->lock);
-    }
-    if (first)
-        first->state = PASS_RUNNING;
+    struct pass *s = start_oldest(p);
     pthread_mutex_unlock(&p->lock);
-    return first;
+    return s;
+}
+
+struct pass *passes_take(struct passes *p, int64_t handle)
+{
+    struct pass *s = NULL;
+    pthread_mutex_lock(&p->lock);
+    while (handle < 0 && !p->stopped && (p->taken || !oldest(p)))
+        pthread_cond_wait(&p->queued, &p->lock);
+    if (!p->taken && (handle < 0 || find_handle(p, handle)->state == PASS_QUEUED))
+        p->taken = s = start_oldest(p);
+    pthread_mutex_unlock(&p->lock);
+    return s;
 }
 
 bool passes_cancelled(struct passes *p, const struct pass *s)
@@ -229,6 +254,11 @@ void passes_complete(struct passes *p, struct pass *s, int64_t compute_ns, int r
                      const struct err *why)
 {
     pthread_mutex_lock(&p->lock);
+    if (p->taken == s) {
+        p->taken = NULL;
+        if (oldest(p))
+            pthread_cond_signal(&p->queued);
+    }
     if (s->state == PASS_RUNNING) {
         s->result.timing.compute_ns = compute_ns;
         end(p, s, rc, why);

@@ -2,6 +2,7 @@
 // and forth between the caller's thread and the one that computes.
 //
 //   submit ──> QUEUED ──> passes_next: RUNNING ──> passes_complete: DONE ──> wait ──> release: FREE
+//                         (or _take)
 //
 // Every pipeline has one of these and differs only in what happens to a pass that is RUNNING. All
 // places are taken from one arena at the start. What a place holds belongs to the computing side
@@ -41,7 +42,8 @@ struct passes {
     pthread_cond_t queued, done;
     int64_t next_handle; // under lock, as all below
     bool stopped;
-    struct err failure; // of the whole pipeline: nothing is taken any more
+    const struct pass *taken; // by passes_take
+    struct err failure;       // of the whole pipeline: nothing is taken any more
     struct pass slots[PIPELINE_MAX_PASSES];
 };
 
@@ -56,8 +58,14 @@ void passes_release(struct passes *p, int64_t handle);
 void passes_cancel(struct passes *p, int64_t handle);
 
 // ---- The computing thread.
-// The oldest that is QUEUED, now RUNNING. `wait`: until there is one; NULL: stopped, or none.
-struct pass *passes_next(struct passes *p, bool wait);
+// The oldest that is QUEUED, now RUNNING. NULL: none.
+struct pass *passes_next(struct passes *p);
+// The same for pipelines that take one pass after the other through all layers: nobody else gets
+// one until it is complete. Two may ask. The computing thread (handle -1) waits until there is
+// something to do that nobody waits for: a pass that others queue behind, or a released one. The
+// caller's thread, about to wait for `handle`, computes by itself, which saves the way to another
+// thread and back; NULL: that one is done or another thread is at it. NULL also when stopped.
+struct pass *passes_take(struct passes *p, int64_t handle);
 bool passes_cancelled(struct passes *p, const struct pass *s);
 // The pass with this number that is RUNNING, or NULL.
 struct pass *passes_find(struct passes *p, uint64_t number);
@@ -66,6 +74,6 @@ void passes_complete(struct passes *p, struct pass *s, int64_t compute_ns, int r
                      const struct err *why);
 
 // ---- Any thread.
-void passes_stop(struct passes *p); // passes_next returns NULL from now on
+void passes_stop(struct passes *p); // the two above return NULL from now on
 // Every pass that is not DONE ends with `why`, and so does every later submit.
 void passes_fail(struct passes *p, const struct err *why);

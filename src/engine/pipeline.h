@@ -6,7 +6,8 @@
 // an empty batch when they come alone.
 //
 // Threads: submit, wait, release and cancel may be called from any one thread at a time (the
-// engine's); the implementation has a compute thread of its own.
+// engine's); the implementation has a compute thread of its own. A pass without company may begin
+// no earlier than the wait for it, and be computed by the thread that waits.
 #pragma once
 
 #include "base/err.h"

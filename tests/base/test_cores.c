@@ -69,7 +69,7 @@ static void assert_order(const struct cores *c, const int *numbers, int n)
 static void put_laptop(const struct tree *t)
 {
     for (int i = 0; i < 8; i++) {
-        char siblings[16];
+        char siblings[32];
         snprintf(siblings, sizeof siblings, "%d,%d\n", i % 4, i % 4 + 4);
         put_cpu(t, i, siblings, 4200000);
     }
@@ -126,7 +126,7 @@ static void small_cores_of_a_hybrid_take_part_unless_very_slow(void **state)
     struct tree t;
     tree_open(&t);
     for (int i = 0; i < 22; i++) {
-        char siblings[16];
+        char siblings[32];
         snprintf(siblings, sizeof siblings, i < 12 ? "%d-%d\n" : "%d\n", i < 12 ? i / 2 * 2 : i,
                  i / 2 * 2 + 1);
         put_cpu(&t, i, siblings, i < 4 ? 5200000 : i < 12 ? 5000000 : i < 20 ? 3800000 : 2500000);
