@@ -296,6 +296,35 @@ static void every_isa_gives_the_bits_of_scalar(void **state)
     }
 }
 
+// Any width, whatever tiles of rows and tokens it is cut into.
+static void every_width_gives_the_bits_of_scalar(void **state)
+{
+    (void)state;
+    if (isa_detect() == ISA_SCALAR)
+        test_skip("this machine has no instruction set beyond scalar");
+    for (uint32_t type = 0; type < WT_COUNT; type++) {
+        if (!kernels_can(type))
+            continue;
+        size_t width = wtype_info(type)->width == 1 ? 8 : wtype_info(type)->width;
+        for (int tokens = 1; tokens <= 70; tokens++) {
+            struct problem p = problem_new(type, width, 1 + tokens % 35, tokens, RANDOM, 1, 0);
+            compare_with_scalar(&p);
+            problem_free(&p);
+        }
+        for (int tokens = 126; tokens <= 138; tokens += 3) {
+            struct problem p = problem_new(type, 2 * width, 5, tokens, RANDOM, 0, 0);
+            compare_with_scalar(&p);
+            problem_free(&p);
+        }
+        // Rows of up to 18 blocks, of which a panel may hold some.
+        for (size_t blocks = 1; blocks <= 18; blocks++) {
+            struct problem p = problem_new(type, blocks * width, 3, 9, RANDOM, 0, 1);
+            compare_with_scalar(&p);
+            problem_free(&p);
+        }
+    }
+}
+
 static void lane_form_gives_the_rows_back(void **state)
 {
     (void)state;
@@ -467,6 +496,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scalar_results_are_those_of_double_precision),
         cmocka_unit_test(every_isa_gives_the_bits_of_scalar),
+        cmocka_unit_test(every_width_gives_the_bits_of_scalar),
         cmocka_unit_test(lane_form_gives_the_rows_back),
         cmocka_unit_test(extremes_do_not_saturate),
         cmocka_unit_test(float_rows_of_any_length_are_summed),

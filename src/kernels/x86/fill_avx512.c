@@ -6,6 +6,22 @@ void avx512_fill(struct kernels *k)
 {
     k->isa = isa_name(ISA_AVX512);
     k->int_dots = avx512_int_dots;
+    k->format[WT_Q4_0].matmul = avx512_matmul_q4_0;
+    k->format[WT_Q4_1].matmul = avx512_matmul_q4_1;
+    k->format[WT_Q5_0].matmul = avx512_matmul_q5_0;
+    k->format[WT_Q5_1].matmul = avx512_matmul_q5_1;
+    k->format[WT_Q8_0].matmul = avx512_matmul_q8_0;
+    k->format[WT_Q4_K].matmul = avx512_matmul_q4_k;
+    k->format[WT_Q5_K].matmul = avx512_matmul_q5_k;
+    k->format[WT_Q6_K].matmul = avx512_matmul_q6_k;
+    k->format[WT_Q4_0].matmul_lanes = avx512_matmul_lanes_q4_0;
+    k->format[WT_Q4_1].matmul_lanes = avx512_matmul_lanes_q4_1;
+    k->format[WT_Q5_0].matmul_lanes = avx512_matmul_lanes_q5_0;
+    k->format[WT_Q5_1].matmul_lanes = avx512_matmul_lanes_q5_1;
+    k->format[WT_Q8_0].matmul_lanes = avx512_matmul_lanes_q8_0;
+    k->format[WT_Q4_K].matmul_lanes = avx512_matmul_lanes_q4_k;
+    k->format[WT_Q5_K].matmul_lanes = avx512_matmul_lanes_q5_k;
+    k->format[WT_Q6_K].matmul_lanes = avx512_matmul_lanes_q6_k;
     k->attend[KV_F32] = avx512_attend_f32;
     k->attend[KV_F16] = avx512_attend_f16;
     k->attend[KV_Q8_0] = avx512_attend_q8_0;

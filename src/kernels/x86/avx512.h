@@ -1,0 +1,197 @@
+// Small pieces that the AVX-512 kernels share, and where their words of weights come from. Only
+// files whose name ends in _avx512 include this.
+//
+// The integer kernels work on lane blocks (kernels/lanes.h): lane i of every vector belongs to row
+// i, a word is the four weights (or packed bytes) of each of 16 rows at one place. Weights in lane
+// form lie in memory like that; of raw rows one block of 16 rows is turned at a time, in the first
+// level cache, and from there on both are the same.
+#pragma once
+
+#include "kernels/kernels.h"
+
+#include "base/bytes.h"
+#include "kernels/lanes.h"
+#include "kernels/scalar/scalar.h"
+
+#include <immintrin.h>
+
+#define AVX512_INLINE static inline __attribute__((always_inline))
+
+// Accumulators live in arrays of registers, which needs the loops over them unrolled.
+#if defined(__clang__)
+#define AVX512_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define AVX512_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+enum { AVX512_AHEAD = 4096 }; // bytes that weights in lane form are asked for before their use
+
+AVX512_INLINE __m512i avx512_u8(uint8_t v)
+{
+    return _mm512_set1_epi8((char)v);
+}
+
+// Four bytes at p in every lane.
+AVX512_INLINE __m512i avx512_broadcast4(const void *p)
+{
+    return _mm512_set1_epi32((int)load_u32(p));
+}
+
+AVX512_INLINE __m512i avx512_low_nibbles(__m512i v)
+{
+    return _mm512_and_si512(v, avx512_u8(15));
+}
+
+AVX512_INLINE __m512i avx512_high_nibbles(__m512i v)
+{
+    return _mm512_and_si512(_mm512_srli_epi16(v, 4), avx512_u8(15));
+}
+
+// The two kernels of a format, from its description of the same name and `matmul`.
+#define AVX512_MATMUL(name, matmul)                              \
+    void avx512_matmul_##name(const struct matmul_args *a)       \
+    {                                                            \
+        matmul(a, &name, false);                                 \
+    }                                                            \
+    void avx512_matmul_lanes_##name(const struct matmul_args *a) \
+    {                                                            \
+        matmul(a, &name, true);                                  \
+    }
+
+// (a & mask) | b, one instruction.
+AVX512_INLINE __m512i avx512_and_or(__m512i a, __m512i mask, __m512i b)
+{
+    return _mm512_ternarylogic_epi32(a, mask, b, 0xea);
+}
+
+// sum + the dot product of four unsigned weights and four signed activations in each lane.
+AVX512_INLINE __m512i avx512_dot4(__m512i sum, __m512i w, __m512i x)
+{
+    sum = _mm512_dpbusd_epi32(sum, w, x);
+    __asm__("" : "+v"(sum));
+    return sum;
+}
+
+// ---- lane blocks -------------------------------------------------------------------------------
+
+// Word `i` of a field of words that is at byte `at` of the format's block.
+AVX512_INLINE __m512i avx512_word(const uint8_t *lanes, int at, int i)
+{
+    return _mm512_loadu_si512(lanes + LANE_ROWS * at + 64 * i);
+}
+
+// The half floats at byte `at` of the format's block.
+AVX512_INLINE __m512 avx512_halves(const uint8_t *lanes, int at)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(lanes + LANE_ROWS * at)));
+}
+
+// The scale of a block that begins with it.
+AVX512_INLINE __m512 avx512_first_half(const uint8_t *lanes)
+{
+    return avx512_halves(lanes, 0);
+}
+
+// What a format's block is made of: `words` elements of four bytes from words_at on, elements of
+// `rest` bytes (1 or 2) before and after them.
+struct avx512_fields {
+    int bytes, words_at, words, rest;
+};
+
+// The rows that a source gives, 16 at a time.
+struct avx512_source {
+    bool in_lanes;
+    const uint8_t *lanes;          // the group's first lane block
+    const uint8_t *row[LANE_ROWS]; // or raw rows
+    size_t ahead;                  // bytes from these raw rows to those that are wanted next, or 0
+};
+
+// The rows [r, r + 16); past the end the last row again, whose results are not stored.
+AVX512_INLINE struct avx512_source avx512_source_at(const struct matmul_args *a, bool in_lanes,
+                                                    int r)
+{
+    struct avx512_source s = {.in_lanes = in_lanes};
+    s.lanes = (const uint8_t *)a->w + (size_t)r * a->w_stride;
+    if (in_lanes)
+        return s;
+    int n = a->row_hi - r < LANE_ROWS ? a->row_hi - r : LANE_ROWS;
+    for (int i = 0; i < LANE_ROWS; i++)
+        s.row[i] = s.lanes + (size_t)(i < n ? i : n - 1) * a->w_stride;
+    s.ahead = r + 2 * LANE_ROWS <= a->row_hi ? LANE_ROWS * a->w_stride : 0;
+    return s;
+}
+
+// 16 bytes of each row from `at` on, turned: lane i of the four words at `out` belongs to row i.
+AVX512_INLINE void avx512_turn16(uint8_t *out, const uint8_t *const row[LANE_ROWS], size_t at)
+{
+    __m512i v[4];
+    AVX512_UNROLL
+    for (int i = 0; i < 4; i++) {
+        __m128i first = _mm_loadu_si128((const void *)(row[i] + at));
+        v[i] = _mm512_castsi128_si512(first);
+        v[i] = _mm512_inserti32x4(v[i], _mm_loadu_si128((const void *)(row[i + 4] + at)), 1);
+        v[i] = _mm512_inserti32x4(v[i], _mm_loadu_si128((const void *)(row[i + 8] + at)), 2);
+        v[i] = _mm512_inserti32x4(v[i], _mm_loadu_si128((const void *)(row[i + 12] + at)), 3);
+    }
+    __m512i low01 = _mm512_unpacklo_epi32(v[0], v[1]), high01 = _mm512_unpackhi_epi32(v[0], v[1]);
+    __m512i low23 = _mm512_unpacklo_epi32(v[2], v[3]), high23 = _mm512_unpackhi_epi32(v[2], v[3]);
+    _mm512_storeu_si512(out, _mm512_unpacklo_epi64(low01, low23));
+    _mm512_storeu_si512(out + 64, _mm512_unpackhi_epi64(low01, low23));
+    _mm512_storeu_si512(out + 128, _mm512_unpacklo_epi64(high01, high23));
+    _mm512_storeu_si512(out + 192, _mm512_unpackhi_epi64(high01, high23));
+}
+
+// Asks for the lines [lo, hi) of 64 bytes from p + distance on; nothing need be there.
+AVX512_INLINE void avx512_ahead(const uint8_t *p, size_t distance, int lo, int hi)
+{
+    AVX512_UNROLL
+    for (int line = lo; line < hi; line++)
+        _mm_prefetch((const void *)((uintptr_t)p + distance + 64 * (size_t)line), _MM_HINT_T1);
+}
+
+// The 16 elements of `size` bytes (1 or 2) at row[i] + at, side by side.
+AVX512_INLINE void avx512_turn_small(uint8_t *out, const uint8_t *const row[LANE_ROWS], size_t at,
+                                     int size)
+{
+#define PAIR(i) (size == 2 ? load_u16(row[i] + at) : row[i][at])
+    __m256i v = _mm256_setr_epi16(PAIR(0), PAIR(1), PAIR(2), PAIR(3), PAIR(4), PAIR(5), PAIR(6),
+                                  PAIR(7), PAIR(8), PAIR(9), PAIR(10), PAIR(11), PAIR(12), PAIR(13),
+                                  PAIR(14), PAIR(15));
+#undef PAIR
+    if (size == 2)
+        _mm256_storeu_si256((void *)out, v);
+    else
+        _mm_storeu_si128((void *)out, _mm256_cvtepi16_epi8(v));
+}
+
+// Block `b` of the source's rows as a lane block. `turned`: room for one, which raw rows need; they
+// also ask for what comes later.
+AVX512_INLINE const uint8_t *avx512_block(const struct avx512_source *s,
+                                          const struct avx512_fields *f, size_t b, uint8_t *turned)
+{
+    size_t at = b * (size_t)f->bytes;
+    if (s->in_lanes)
+        return s->lanes + LANE_ROWS * at;
+    AVX512_UNROLL
+    for (int i = 0; i < LANE_ROWS; i++)
+        for (int line = 0; line < f->bytes; line += 64)
+            _mm_prefetch((const void *)(s->row[i] + s->ahead + at + (size_t)line), _MM_HINT_T1);
+    int end = f->words_at + 4 * f->words, word = f->words_at;
+    for (int i = 0; i < f->words_at; i += f->rest)
+        avx512_turn_small(turned + LANE_ROWS * i, s->row, at + (size_t)i, f->rest);
+    for (; word + 16 <= end; word += 16)
+        avx512_turn16(turned + LANE_ROWS * word, s->row, at + (size_t)word);
+    if (word < end) // the last four words, some of them again
+        avx512_turn16(turned + LANE_ROWS * (end - 16), s->row, at + (size_t)(end - 16));
+    for (int i = end; i < f->bytes; i += f->rest)
+        avx512_turn_small(turned + LANE_ROWS * i, s->row, at + (size_t)i, f->rest);
+    return turned;
+}
+
+// Results of the rows [r, r + 16), as far as there are rows.
+AVX512_INLINE void avx512_store_rows(const struct matmul_args *a, int t, int r, __m512 v)
+{
+    float *out = a->out + (size_t)t * a->out_stride + (size_t)r;
+    int n = a->row_hi - r;
+    _mm512_mask_storeu_ps(out, n < LANE_ROWS ? (__mmask16)((1u << n) - 1) : 0xffff, v);
+}

@@ -1,0 +1,321 @@
+// Matmul with AVX-512 for formats with blocks of 256, at three widths that give the same bits.
+//
+// Up to K_FEW tokens: 16 rows at a time, words unpacked in registers and multiplied at once with
+// every token. It reads one stream and is as fast as memory up to three or four tokens.
+//
+// More: a panel of 32 rows is unpacked once per block, then tiles of 32 rows by up to K_TILE tokens
+// run over it: two loads of weights and one broadcast per token feed two products per token.
+//
+// A sub-block's products end in one 32-bit sum per row, which is multiplied by the sub-block's
+// integer scale: no sum across lanes is ever needed, and nothing is rounded before the block's end.
+//
+// To add a format, describe its block in a k_format:
+//   fields      where its words lie; with that raw rows can be turned.
+//   sub_words   words of four weights under one scale: 8 or 4.
+//   planes      words of weights that one step unpacks from the same packed words: two for nibbles,
+//               four for pairs of bits. Step i of stage s, i < sub_words, gives word i of the
+//               sub-blocks sub_at(s, 0), sub_at(s, 1), ..; 64 / planes steps make a block.
+//   words       the unpacking of a step: weights made unsigned, i.e. round some offset.
+//   scales      fills k_scales. scale[j] is the scale of sub-block j in each lane (32 bits). With
+//               minima, pair[j] holds those of sub-blocks 2j and 2j + 1 (16 bits each) and dmin
+//               their scale; without, -offset * scale of the sub-blocks of 16 weights 2j, 2j + 1.
+// and pass it to k_matmul as a constant: everything is inlined, nothing of it is left.
+#pragma once
+
+#include "kernels/x86/avx512.h"
+
+enum { K_FEW = 8, K_TILE = 6, K_TOKENS = 128 /* that a panel is used for */ };
+
+// Of 16 rows.
+struct k_scales {
+    __m512i scale[16], pair[8];
+    __m512 d, dmin;
+};
+
+struct k_panel {
+    __m512i w[64][2]; // words in the order of the weights, of rows 0..15 and 16..31
+    struct k_scales s[2];
+};
+
+struct k_format {
+    struct avx512_fields fields;
+    int sub_words, planes;
+    bool has_min;
+    int (*sub_at)(int stage, int plane);
+    void (*words)(__m512i *w, const uint8_t *lanes, int stage, int i);
+    void (*scales)(struct k_scales *s, const uint8_t *lanes);
+};
+
+AVX512_INLINE const struct act_q8k *k_act(const struct matmul_args *a, int t, size_t block)
+{
+    return (const struct act_q8k *)((const uint8_t *)a->x + (size_t)t * a->x_stride) + block;
+}
+
+// What the pairs of scales are multiplied with: sums of the activations under each scale.
+AVX512_INLINE void k_sums(const struct k_format *f, int16_t sums[16], const struct act_q8k *x)
+{
+    __m256i v = _mm256_loadu_si256((const void *)x->sums);
+    if (f->has_min && f->sub_words == 8) {
+        __m128i low = _mm256_castsi256_si128(v), high = _mm256_extracti128_si256(v, 1);
+        _mm_storeu_si128((void *)sums, _mm_hadd_epi16(low, high));
+    } else {
+        _mm256_storeu_si256((void *)sums, v);
+    }
+}
+
+AVX512_INLINE __m512i k_pairs(const struct k_format *f, const struct k_scales *s,
+                              const int16_t sums[16])
+{
+    int n = f->has_min && f->sub_words == 8 ? 4 : 8;
+    __m512i sum = _mm512_setzero_si512();
+    AVX512_UNROLL
+    for (int j = 0; j < n; j++)
+        sum = _mm512_dpwssd_epi32(sum, s->pair[j], avx512_broadcast4(sums + 2 * j));
+    return sum;
+}
+
+// acc + the block, for 16 rows and one token.
+AVX512_INLINE __m512 k_add(const struct k_format *f, __m512 acc, __m512i isum,
+                           const struct k_scales *s, const int16_t sums[16], float x_d)
+{
+    __m512 dx = _mm512_set1_ps(x_d);
+    __m512i pairs = k_pairs(f, s, sums);
+    if (!f->has_min)
+        isum = _mm512_add_epi32(isum, pairs);
+    acc = _mm512_fmadd_ps(_mm512_mul_ps(s->d, dx), _mm512_cvtepi32_ps(isum), acc);
+    if (f->has_min)
+        acc = _mm512_fnmadd_ps(_mm512_mul_ps(s->dmin, dx), _mm512_cvtepi32_ps(pairs), acc);
+    return acc;
+}
+
+AVX512_INLINE __m512i k_scaled(__m512i isum, __m512i sum, __m512i scale)
+{
+    return _mm512_add_epi32(isum, _mm512_mullo_epi32(sum, scale));
+}
+
+// ---- a few tokens ------------------------------------------------------------------------------
+
+// A stage's products of the planes [lo, hi) with `n` tokens, scaled and added to isum. Asks
+// for `lines` of memory `ahead` bytes on.
+AVX512_INLINE void k_planes(const struct k_format *f, const uint8_t *lanes,
+                            const struct k_scales *s, int stage, int lo, int hi,
+                            const int8_t *const x[K_FEW], int n, __m512i isum[K_FEW], size_t ahead,
+                            int lines)
+{
+    __m512i sum[4][K_FEW];
+    AVX512_UNROLL
+    for (int p = lo; p < hi; p++)
+        AVX512_UNROLL
+    for (int t = 0; t < n; t++)
+        sum[p][t] = _mm512_setzero_si512();
+    AVX512_UNROLL
+    for (int i = 0; i < f->sub_words; i++) {
+        __m512i w[4];
+        f->words(w, lanes, stage, i);
+        avx512_ahead(lanes, ahead, i * lines / f->sub_words, (i + 1) * lines / f->sub_words);
+        AVX512_UNROLL
+        for (int p = lo; p < hi; p++) {
+            int at = 4 * (f->sub_at(stage, p) * f->sub_words + i);
+            AVX512_UNROLL
+            for (int t = 0; t < n; t++)
+                sum[p][t] = avx512_dot4(sum[p][t], w[p], avx512_broadcast4(x[t] + at));
+        }
+    }
+    AVX512_UNROLL
+    for (int p = lo; p < hi; p++)
+        AVX512_UNROLL
+    for (int t = 0; t < n; t++)
+        isum[t] = k_scaled(isum[t], sum[p][t], s->scale[f->sub_at(stage, p)]);
+}
+
+// A block's products with `n` tokens.
+AVX512_INLINE void k_products(const struct k_format *f, const struct avx512_source *source,
+                              const uint8_t *lanes, const struct k_scales *s,
+                              const int8_t *const x[K_FEW], int n, __m512i isum[K_FEW])
+{
+    int stages = 64 / f->planes / f->sub_words;
+    int lines = source->in_lanes ? (LANE_ROWS * f->fields.bytes / stages + 63) / 64 : 0;
+    for (int stage = 0; stage < stages; stage++) {
+        size_t ahead = AVX512_AHEAD + 64 * (size_t)(stage * lines);
+        if (f->planes * n <= 2 * K_FEW) {
+            k_planes(f, lanes, s, stage, 0, f->planes, x, n, isum, ahead, lines);
+        } else { // more sums than registers: unpacked twice
+            k_planes(f, lanes, s, stage, 0, 2, x, n, isum, ahead, lines);
+            k_planes(f, lanes, s, stage, 2, 4, x, n, isum, ahead, 0);
+        }
+    }
+}
+
+AVX512_INLINE void k_few(const struct matmul_args *a, const struct k_format *f, bool in_lanes,
+                         int n)
+{
+    for (int r = a->row_lo; r < a->row_hi; r += LANE_ROWS) {
+        struct avx512_source source = avx512_source_at(a, in_lanes, r);
+        __m512 acc[K_FEW];
+        AVX512_UNROLL
+        for (int t = 0; t < n; t++)
+            acc[t] = _mm512_setzero_ps();
+        for (size_t b = 0; b < a->n_in / 256; b++) {
+            uint8_t turned[LANE_ROWS * LANE_MAX_BLOCK];
+            const uint8_t *lanes = avx512_block(&source, &f->fields, b, turned);
+            struct k_scales s;
+            f->scales(&s, lanes);
+            const int8_t *x[K_FEW];
+            __m512i isum[K_FEW];
+            AVX512_UNROLL
+            for (int t = 0; t < n; t++) {
+                isum[t] = _mm512_setzero_si512();
+                x[t] = k_act(a, t, b)->q;
+            }
+            k_products(f, &source, lanes, &s, x, n, isum);
+            AVX512_UNROLL
+            for (int t = 0; t < n; t++) {
+                int16_t sums[16];
+                k_sums(f, sums, k_act(a, t, b));
+                acc[t] = k_add(f, acc[t], isum[t], &s, sums, k_act(a, t, b)->d);
+            }
+        }
+        AVX512_UNROLL
+        for (int t = 0; t < n; t++)
+            avx512_store_rows(a, t, r, acc[t]);
+    }
+}
+
+// ---- many tokens -------------------------------------------------------------------------------
+
+// The block's sums of 32 rows and `n` tokens from t on, added to acc.
+AVX512_INLINE void k_tile(const struct k_format *f, const struct k_panel *panel,
+                          const struct matmul_args *a, int t, int n, size_t block, __m512 (*acc)[2])
+{
+    __m512i isum[K_TILE][2];
+    const int8_t *x[K_TILE];
+    AVX512_UNROLL
+    for (int i = 0; i < n; i++) {
+        isum[i][0] = isum[i][1] = _mm512_setzero_si512();
+        x[i] = k_act(a, t + i, block)->q;
+    }
+    const __m512i(*w)[2] = panel->w;
+    for (int sub = 0; sub < 64 / f->sub_words; sub++, w += f->sub_words) {
+        __m512i sum[K_TILE][2];
+        AVX512_UNROLL
+        for (int i = 0; i < n; i++)
+            sum[i][0] = sum[i][1] = _mm512_setzero_si512();
+        AVX512_UNROLL
+        for (int g = 0; g < f->sub_words; g++)
+            AVX512_UNROLL
+        for (int i = 0; i < n; i++) {
+            __m512i q = avx512_broadcast4(x[i] + 4 * (sub * f->sub_words + g));
+            sum[i][0] = avx512_dot4(sum[i][0], w[g][0], q);
+            sum[i][1] = avx512_dot4(sum[i][1], w[g][1], q);
+        }
+        AVX512_UNROLL
+        for (int i = 0; i < n; i++)
+            AVX512_UNROLL
+        for (int v = 0; v < 2; v++)
+            isum[i][v] = k_scaled(isum[i][v], sum[i][v], panel->s[v].scale[sub]);
+    }
+    AVX512_UNROLL
+    for (int i = 0; i < n; i++) {
+        const struct act_q8k *xb = k_act(a, t + i, block);
+        int16_t sums[16];
+        k_sums(f, sums, xb);
+        AVX512_UNROLL
+        for (int v = 0; v < 2; v++)
+            acc[i][v] = k_add(f, acc[i][v], isum[i][v], &panel->s[v], sums, xb->d);
+    }
+}
+
+AVX512_INLINE void k_unpack(const struct k_format *f, struct k_panel *panel, int v,
+                            const struct avx512_source *source, size_t block)
+{
+    uint8_t turned[LANE_ROWS * LANE_MAX_BLOCK];
+    const uint8_t *lanes = avx512_block(source, &f->fields, block, turned);
+    f->scales(&panel->s[v], lanes);
+    for (int stage = 0; stage < 64 / f->planes / f->sub_words; stage++)
+        AVX512_UNROLL
+    for (int i = 0; i < f->sub_words; i++) {
+        __m512i w[4];
+        f->words(w, lanes, stage, i);
+        AVX512_UNROLL
+        for (int p = 0; p < f->planes; p++)
+            panel->w[f->sub_at(stage, p) * f->sub_words + i][v] = w[p];
+    }
+}
+
+// The tokens [0, n) over a panel, in tiles of nearly the same size.
+AVX512_INLINE void k_tiles(const struct k_format *f, const struct k_panel *panel,
+                           const struct avx512_source sources[2], const struct matmul_args *a,
+                           int t, int n, size_t block, __m512 (*acc)[2])
+{
+    int end = t + n, lines = (LANE_ROWS * f->fields.bytes + 63) / 64, asked = 0;
+    size_t next = (block + 1) * LANE_ROWS * (size_t)f->fields.bytes;
+    for (int left = (n + K_TILE - 1) / K_TILE; left; left--) {
+        int width = (end - t + left - 1) / left;
+        if (sources[0].in_lanes)
+            for (int i = 0; i < 8 && asked < lines; i++, asked++)
+                for (int v = 0; v < 2; v++)
+                    avx512_ahead(sources[v].lanes, next, asked, asked + 1);
+        switch (width) { // more than K_FEW tokens make tiles of 4 to 6
+        case 4:
+            k_tile(f, panel, a, t, 4, block, acc);
+            break;
+        case 5:
+            k_tile(f, panel, a, t, 5, block, acc);
+            break;
+        case 6:
+            k_tile(f, panel, a, t, 6, block, acc);
+            break;
+        }
+        t += width;
+        acc += width;
+    }
+}
+
+// 32 rows from r on (the second 16 may be the first again) and the tokens [t, t + n).
+AVX512_INLINE void k_block(const struct matmul_args *a, const struct k_format *f, bool in_lanes,
+                           int r, int t, int n)
+{
+    int second = r + LANE_ROWS < a->row_hi ? r + LANE_ROWS : r;
+    struct avx512_source sources[2] = {avx512_source_at(a, in_lanes, r),
+                                       avx512_source_at(a, in_lanes, second)};
+    __m512 acc[K_TOKENS][2];
+    for (int i = 0; i < n; i++)
+        acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+    for (size_t b = 0; b < a->n_in / 256; b++) {
+        struct k_panel panel;
+        for (int v = 0; v < 2; v++)
+            k_unpack(f, &panel, v, &sources[v], b);
+        k_tiles(f, &panel, sources, a, t, n, b, acc);
+    }
+    for (int i = 0; i < n; i++)
+        for (int v = 0; v < 2; v++)
+            avx512_store_rows(a, t + i, v ? second : r, acc[i][v]);
+}
+
+#define K_CASE(n)                    \
+    case n:                          \
+        k_few(&few, f, in_lanes, n); \
+        break
+
+AVX512_INLINE void k_matmul(const struct matmul_args *a, const struct k_format *f, bool in_lanes)
+{
+    for (int t = 0; t < a->n_tokens; t += K_TOKENS) {
+        int n = a->n_tokens - t < K_TOKENS ? a->n_tokens - t : K_TOKENS;
+        struct matmul_args few = *a;
+        few.out += (size_t)t * a->out_stride;
+        few.x = (const uint8_t *)a->x + (size_t)t * a->x_stride;
+        switch (n) {
+            K_CASE(1);
+            K_CASE(2);
+            K_CASE(3);
+            K_CASE(4);
+            K_CASE(5);
+            K_CASE(6);
+            K_CASE(7);
+            K_CASE(8);
+        default:
+            for (int r = a->row_lo; r < a->row_hi; r += 2 * LANE_ROWS)
+                k_block(a, f, in_lanes, r, t, n);
+        }
+    }
+}
