@@ -2,10 +2,21 @@
 # instruction set. `make help` lists the targets.
 
 MODE ?= release
+
+# Another processor: make ARCH=aarch64 builds with Debian's cross compiler into build/aarch64, with
+# libraries from the multiarch folders (script/bootstrap arm installs both).
+HOST := $(shell uname -m)
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(filter-out $(HOST),$(ARCH)),$(ARCH)-linux-gnu-)gcc
 endif
+ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
+ifeq ($(ARCH),$(HOST))
 BUILD := build/$(MODE)
+PKG_CONFIG ?= pkg-config
+else
+BUILD := build/$(ARCH)$(filter-out -release,-$(MODE))
+PKG_CONFIG ?= PKG_CONFIG_LIBDIR=/usr/lib/$(ARCH)-linux-gnu/pkgconfig:/usr/share/pkgconfig pkg-config
+endif
 VERSION := 0.1.0
 # What bench and version name: changes that are not committed are told, new files are not.
 COMMIT := $(or $(shell [ -e .git ] && git describe --always --dirty=+changes --exclude='*' 2>/dev/null),unknown)
@@ -14,7 +25,6 @@ COMMIT := $(or $(shell [ -e .git ] && git describe --always --dirty=+changes --e
 Q := $(if $(V),,@)
 say = @$(if $(V),true,echo '$(1) $@')
 
-ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 ifeq ($(ARCH),x86_64)
 ISA_DIR := x86
 else ifeq ($(ARCH),aarch64)
@@ -32,11 +42,11 @@ LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 PACKAGES := openssl jansson libpcre2-8 libutf8proc
-CPPFLAGS := -D_GNU_SOURCE -Isrc -Itests/support -DRONDO_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES))
+CPPFLAGS := -D_GNU_SOURCE -Isrc -Itests/support -DRONDO_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 CFLAGS_ALL := -std=c17 $(WARN) -ffp-contract=off -fno-math-errno -pthread $(CFLAGS_$(MODE)) $(CFLAGS)
 WRAP := malloc calloc realloc aligned_alloc posix_memalign
 LDFLAGS_ALL := -pthread $(LDFLAGS_$(MODE)) $(WRAP:%=-Wl,--wrap=%) $(LDFLAGS)
-LIBS := $(shell pkg-config --libs $(PACKAGES)) -lm
+LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lm
 
 SRC := $(filter-out src/kernels/x86/% src/kernels/arm/%,$(shell find src -name '*.c' | LC_ALL=C sort))
 SRC += $(shell find src/kernels/$(ISA_DIR) -name '*.c' 2>/dev/null | LC_ALL=C sort)
@@ -47,6 +57,8 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_
 
 %_avx2.o $(BUILD)/%_avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
 %_avx512.o $(BUILD)/%_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+%_neon.o $(BUILD)/%_neon.o: ISA_FLAGS := -march=armv8.2-a+dotprod
+%_i8mm.o $(BUILD)/%_i8mm.o: ISA_FLAGS := -march=armv8.2-a+dotprod+i8mm
 
 .PHONY: all tests fuzzers clean install format format-check layers help
 all: $(BUILD)/rondo ## build build/MODE/rondo (MODE=release|debug|asan|tsan, CC=gcc|clang)

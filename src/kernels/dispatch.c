@@ -9,6 +9,8 @@
 
 #if defined(__x86_64__)
 #include "kernels/x86/x86.h"
+#elif defined(__aarch64__)
+#include "kernels/arm/arm.h"
 #endif
 
 static struct kernels tables[ISA_COUNT];
@@ -83,6 +85,11 @@ static void kernels_init(struct kernels *k, enum isa isa)
     if (isa == ISA_AVX2)
         return;
     avx512_fill(k);
+#elif defined(__aarch64__)
+    neon_fill(k);
+    if (isa == ISA_NEON)
+        return;
+    i8mm_fill(k);
 #endif
 }
 

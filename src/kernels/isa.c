@@ -44,6 +44,15 @@ static void ask_family(void)
     const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, vnni = 1u << 11;
     has[ISA_AVX512] = (saved & zmm) == zmm && (b & f_dq_bw_vl) == f_dq_bw_vl && (c & vnni);
 }
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+static void ask_family(void)
+{
+    has[ISA_NEON] = getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+    has[ISA_I8MM] = has[ISA_NEON] && (getauxval(AT_HWCAP2) & HWCAP2_I8MM);
+}
 #else
 static void ask_family(void)
 {

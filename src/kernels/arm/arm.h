@@ -1,0 +1,27 @@
+// The ARM kernels and what dispatch.c asks of them.
+#pragma once
+
+#include "kernels/kernels.h"
+
+void neon_fill(struct kernels *k);
+void i8mm_fill(struct kernels *k); // after neon_fill
+
+uint64_t neon_int_dots(uint64_t rounds);
+uint64_t i8mm_int_dots(uint64_t rounds);
+
+void neon_matmul_f32(const struct matmul_args *a);
+void neon_matmul_f16(const struct matmul_args *a);
+void neon_matmul_bf16(const struct matmul_args *a);
+
+void neon_quantize_q8(void *out, const float *x, size_t n);
+void neon_quantize_q8k(void *out, const float *x, size_t n);
+
+void neon_rms_norm(float *out, const float *x, const float *w, size_t n, float eps);
+void neon_add(float *out, const float *a, const float *b, size_t n);
+void neon_mul(float *out, const float *a, const float *b, size_t n);
+void neon_silu_mul(float *out, const float *gate, const float *up, size_t n);
+void neon_rope_pairs(float *x, const float *cos, const float *sin, int n_rot);
+void neon_rope_halves(float *x, const float *cos, const float *sin, int n_rot);
+void neon_exp_vector(float *out, const float *x, size_t n);
+void neon_f32_to_f16(uint16_t *out, const float *x, size_t n);
+void neon_f16_to_f32(float *out, const uint16_t *x, size_t n);
