@@ -73,6 +73,8 @@ const struct option_spec option_table[OPT_COUNT] = {
                   .help = "seed of the dice; without it each run has its own"},
 
     [OPT_FULL] = {"full", 0, OPTION_FLAG, .help = "every tensor and every value in full length"},
+    [OPT_WINDOW] = {"window", 0, OPTION_STRING, .value = "FIRST-LAST",
+                    .help = "only these layers, as a worker needs them"},
     [OPT_SHAPE] = {"shape", 0, OPTION_ENUM, .names = shapes,
                    .help = "what is not said otherwise is as in a model of this size"},
     [OPT_ARCH] = {"arch", 0, OPTION_ENUM, .names = archs, .help = "architecture"},

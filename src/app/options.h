@@ -51,6 +51,7 @@ enum option_id {
     OPT_SEED,
     // files
     OPT_FULL,
+    OPT_WINDOW,
     OPT_SHAPE,
     OPT_ARCH,
     OPT_TYPE,

@@ -231,7 +231,7 @@ static void print_numbers(const struct row *rows, size_t n)
     }
 }
 
-static void print_row(const struct row *rows, size_t n)
+static void print_row(const struct row *rows, size_t n, const char *layout)
 {
     const struct gguf_tensor *t = rows->t;
     char name[GGUF_MAX_NAME_BYTES + 16], shape[96], size[AMOUNT_BYTES];
@@ -247,12 +247,14 @@ static void print_row(const struct row *rows, size_t n)
                        t->dims[i]);
     amount_size(size, t->size);
     printf("%*s  %-7s %-16s %10s", NAME_COLUMNS - used, "", wtype_info(t->type)->name, shape, size);
+    if (layout)
+        printf("  %s", layout);
     if (n > 1)
         print_numbers(rows, n);
     putchar('\n');
 }
 
-static int print_tensors(const struct gguf *g, bool full, struct err *e)
+static int print_tensors(const struct gguf *g, const struct foresight *f, bool full, struct err *e)
 {
     size_t n = gguf_n_tensors(g);
     struct row *rows = calloc(n + 1, sizeof *rows);
@@ -270,11 +272,13 @@ static int print_tensors(const struct gguf *g, bool full, struct err *e)
                 rows[i].first = rows[i - 1].first;
         qsort(rows, n, sizeof *rows, by_place);
     }
-    printf("\n  %-*s  %-7s %-16s %10s\n", NAME_COLUMNS, "tensor", "format", "shape", "size");
+    printf("\n  %-*s  %-7s %-16s %10s%s\n", NAME_COLUMNS, "tensor", "format", "shape", "size",
+           full && f->known ? "  layout" : "");
     for (size_t lo = 0, hi; lo < n; lo = hi) {
         for (hi = lo + 1; hi < n && rows[hi].first == rows[lo].first;)
             hi++;
-        print_row(rows + lo, hi - lo);
+        print_row(rows + lo, hi - lo,
+                  full && f->known ? foresight_name(f->places[rows[lo].first]) : NULL);
     }
     free(rows);
     return 0;
@@ -282,18 +286,42 @@ static int print_tensors(const struct gguf *g, bool full, struct err *e)
 
 // ---- the verb ----------------------------------------------------------------------------------
 
-static int print_json(const struct gguf *g, const struct inventory *v, bool full, struct err *e)
+static int print_json(const struct gguf *g, const struct inventory *v, const struct foresight *f,
+                      bool full, struct err *e)
 {
-    return output_json(show_json(g, v, full), e);
+    return output_json(show_json(g, v, f, full), e);
 }
 
-static int print_tables(const struct gguf *g, const struct inventory *v, bool full, struct err *e)
+// "weights in lanes: 225 matrices, 4.33 GiB, turned at each start (rondo prepack keeps them)"
+static void print_foresight(const struct foresight *f)
+{
+    const struct weights_report *r = &f->report;
+    const struct {
+        const struct weights_share *share;
+        const char *how;
+    } lines[] = {{&r->sidecar, "in lane form, from the sidecar"},
+                 {&r->lanes, "in lane form, turned at each start (rondo prepack keeps them)"},
+                 {&r->rows, "as rows of the file"}};
+    if (!f->known)
+        return;
+    printf("\n  in this machine's memory (%s): %s\n", f->isa, f->text);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char size[AMOUNT_BYTES];
+        amount_size(size, lines[i].share->bytes);
+        if (lines[i].share->matrices)
+            printf("    %4d matrices %10s  %s\n", lines[i].share->matrices, size, lines[i].how);
+    }
+}
+
+static int print_tables(const struct gguf *g, const struct inventory *v, const struct foresight *f,
+                        bool full, struct err *e)
 {
     print_head(g, v);
+    print_foresight(f);
     if (gguf_n_tensors(g))
         print_layers(v);
     print_keys(g, full);
-    return gguf_n_tensors(g) ? print_tensors(g, full, e) : 0;
+    return gguf_n_tensors(g) ? print_tensors(g, f, full, e) : 0;
 }
 
 static int run(const struct options *o, struct err *e)
@@ -301,6 +329,7 @@ static int run(const struct options *o, struct err *e)
     char path[MODEL_PATH_BYTES];
     struct gguf *g = NULL;
     struct inventory v = {0};
+    struct foresight f = {0};
     bool full = options_flag(o, OPT_FULL);
     int rc = model_path_find(options_arg(o, 0), path, sizeof path, e);
     if (!rc)
@@ -308,7 +337,10 @@ static int run(const struct options *o, struct err *e)
     if (!rc)
         rc = inventory_take(&v, g, e);
     if (!rc)
-        rc = (options_flag(o, OPT_JSON) ? print_json : print_tables)(g, &v, full, e);
+        rc = foresight_take(&f, g, e);
+    if (!rc)
+        rc = (options_flag(o, OPT_JSON) ? print_json : print_tables)(g, &v, &f, full, e);
+    foresight_free(&f);
     inventory_free(&v);
     gguf_free(g);
     return rc;
@@ -318,9 +350,11 @@ const struct verb verb_show = {
     .name = "show",
     .summary = "what is in a model file",
     .usage = "MODEL",
-    .text = "Prints the metadata, the tensors and the size of each layer of a GGUF file; a split "
-            "model is given by any of its parts. Tensors that differ only in their layer share a "
-            "line, and long values are cut: --full shows all of them.",
+    .text =
+        "Prints the metadata, the tensors and the size of each layer of a GGUF file; a split "
+        "model is given by any of its parts. Tensors that differ only in their layer share a "
+        "line, and long values are cut: --full shows all of them, and for each tensor how it would "
+        "lie in this machine's memory.",
     .options = (const struct verb_option[]){{OPT_JSON, NULL}, {OPT_FULL, NULL}, {OPT_END, NULL}},
     .min_args = 1,
     .max_args = 1,

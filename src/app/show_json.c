@@ -80,7 +80,7 @@ static json_t *json_part(const struct inventory_part *p)
                      (json_int_t)p->parameters, "types", by_type);
 }
 
-static json_t *json_tensors(const struct gguf *g)
+static json_t *json_tensors(const struct gguf *g, const struct foresight *f)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
@@ -88,10 +88,13 @@ static json_t *json_tensors(const struct gguf *g)
         json_t *shape = json_array();
         for (int d = 0; d < t->n_dims; d++)
             json_array_append_new(shape, json_integer((json_int_t)t->dims[d]));
-        json_array_append_new(list, json_pack("{so ss so sI si sI}", "name", json_text(t->name),
-                                              "type", wtype_info(t->type)->name, "shape", shape,
-                                              "bytes", (json_int_t)t->size, "part", t->part,
-                                              "offset", (json_int_t)t->offset));
+        json_t *tensor =
+            json_pack("{so ss so sI si sI}", "name", json_text(t->name), "type",
+                      wtype_info(t->type)->name, "shape", shape, "bytes", (json_int_t)t->size,
+                      "part", t->part, "offset", (json_int_t)t->offset);
+        if (f->known && f->places[i] != PLACE_UNUSED)
+            json_object_set_new(tensor, "layout", json_string(foresight_name(f->places[i])));
+        json_array_append_new(list, tensor);
     }
     return list;
 }
@@ -108,13 +111,30 @@ static json_t *json_files(const struct gguf *g)
     return list;
 }
 
-json_t *show_json(const struct gguf *g, const struct inventory *v, bool full)
+static json_t *json_share(const struct weights_share *s)
+{
+    return json_pack("{si sI}", "matrices", s->matrices, "bytes", (json_int_t)s->bytes);
+}
+
+static json_t *json_foresight(const struct foresight *f)
+{
+    if (!f->known)
+        return json_null();
+    return json_pack("{ss so so so sb}", "isa", f->isa, "rows", json_share(&f->report.rows),
+                     "lanes", json_share(&f->report.lanes), "sidecar",
+                     json_share(&f->report.sidecar), "short_of_memory",
+                     (int)f->report.short_of_memory);
+}
+
+json_t *show_json(const struct gguf *g, const struct inventory *v, const struct foresight *f,
+                  bool full)
 {
     json_t *layers = json_array();
     for (int i = 0; i < v->n_layers; i++)
         json_array_append_new(layers, json_part(&v->layers[i]));
-    return json_pack("{so si so so so so so so}", "files", json_files(g), "version",
+    return json_pack("{so si so so so so so so so}", "files", json_files(g), "version",
                      gguf_version(g), "weights", json_part(&v->whole), "embedding",
                      json_part(&v->front), "layers", layers, "output", json_part(&v->back),
-                     "metadata", json_keys(g, full), "tensors", json_tensors(g));
+                     "layout", json_foresight(f), "metadata", json_keys(g, full), "tensors",
+                     json_tensors(g, f));
 }

@@ -1,6 +1,7 @@
 // rondo synth: writes a model of any shape with random weights.
 #include "app/amounts.h"
 #include "app/interrupt.h"
+#include "app/place.h"
 #include "app/progress.h"
 #include "app/verbs.h"
 #include "base/check.h"
@@ -54,29 +55,6 @@ static int read_spec(const struct options *o, struct synthesis *s, struct err *e
     return synthesis_check(s, e);
 }
 
-// Says at once what would otherwise be found out after minutes of writing.
-static int check_place(const char *path, uint64_t bytes, struct err *e)
-{
-    struct statvfs fs;
-    char needed[AMOUNT_BYTES], there[AMOUNT_BYTES], *copy = strdup(path);
-    int rc = 0;
-    if (!copy)
-        return err_set(e, ERR_NO_MEMORY, "no memory");
-    if (access(path, F_OK) == 0) {
-        rc = err_set(e, ERR_FAILED, "%s: is there already; remove it or give another name", path);
-    } else if (statvfs(dirname(copy), &fs)) {
-        int code = errno == EACCES ? ERR_DENIED : ERR_FAILED;
-        rc = err_errno(e, code, "%s: cannot be written", path);
-    } else if ((double)fs.f_bavail * (double)fs.f_frsize < (double)bytes) {
-        amount_size(needed, bytes);
-        amount_size(there, (uint64_t)fs.f_bavail * fs.f_frsize);
-        rc = err_set(e, ERR_FAILED, "%s: needs %s, %s are free there; take a smaller shape or type",
-                     path, needed, there);
-    }
-    free(copy);
-    return rc;
-}
-
 struct watch {
     struct progress line;
     uint64_t total;
@@ -111,7 +89,7 @@ static int run(const struct options *o, struct err *e)
     if (rc)
         return rc;
     w.total = synthesis_weight_bytes(&s);
-    rc = check_place(path, w.total, e);
+    rc = place_check(path, w.total, "take a smaller shape or type", e);
     if (rc)
         return rc;
     interrupt_catch();

@@ -11,6 +11,7 @@ const struct verb *const verbs[] = {
     &verb_tokenize,
     &verb_perplexity,
     &verb_bench,
+    &verb_prepack,
     &verb_synth,
     &verb_version,
     NULL,

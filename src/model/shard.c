@@ -228,15 +228,16 @@ static int new_freqs(struct shard *s, struct err *e)
     return rc;
 }
 
-static void read_ahead(struct shard *s)
+void shard_need(const struct model *m, struct weights *w, const struct window *windows,
+                int n_windows, bool ends)
 {
-    const struct model *m = s->model;
-    for (int y = 0; y < m->h.n_layers; y++)
-        for (int i = 0; s->place[y] >= 0 && i < m->layers[y].n_pieces; i++)
-            weights_need(s->weights, m->layers[y].pieces[i], y);
-    if (s->options.ends) {
-        weights_need(s->weights, m->norm.piece, m->h.n_layers);
-        weights_need(s->weights, m->output.piece, m->h.n_layers);
+    for (int i = 0; i < n_windows; i++)
+        for (int y = windows[i].lo; y < windows[i].hi; y++)
+            for (int k = 0; k < m->layers[y].n_pieces; k++)
+                weights_need(w, m->layers[y].pieces[k], y);
+    if (ends) {
+        weights_need(w, m->norm.piece, m->h.n_layers);
+        weights_need(w, m->output.piece, m->h.n_layers);
     }
 }
 
@@ -269,7 +270,7 @@ int shard_new(struct shard **out, const struct model *m, struct weights *w, stru
         shard_free(s);
         return rc;
     }
-    read_ahead(s);
+    shard_need(m, w, s->windows, o->n_windows, o->ends);
     if ((rc = weights_settle(w, b, shard_reserved(s), e))) {
         shard_free(s);
         return rc;

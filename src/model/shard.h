@@ -41,7 +41,11 @@ struct shard_options {
     int max_sessions, max_context, max_batch;
 };
 
-// Sizes everything, allocates it and starts reading the weights ahead.
+// Names the pieces of these windows, and of the ends, to the weights.
+void shard_need(const struct model *m, struct weights *w, const struct window *windows,
+                int n_windows, bool ends);
+
+// Sizes everything, allocates it, and settles how its weights lie.
 int shard_new(struct shard **out, const struct model *m, struct weights *w, struct backend *b,
               const struct shard_options *o, struct err *e);
 void shard_free(struct shard *s);

@@ -9,6 +9,7 @@
 #include "kernels/lanes.h"
 #include "weights/budget.h"
 #include "weights/layouts.h"
+#include "weights/sidecar.h"
 #include "weights/turn.h"
 
 #include <stdio.h>
@@ -24,10 +25,12 @@ struct weights {
         uint8_t *base; // NULL: not mapped
         size_t size;
     } * parts;
+    struct sidecar *sidecar; // NULL: none
     struct piece {
         const uint8_t *lanes; // NULL: rows of the mapping
         struct arena memory;  // of lanes that were turned
         bool needed;
+        enum weights_place place;
     } * pieces;       // (tensors)
     uint32_t *needed; // (n_needed) in the order of need
     struct layout_item *items;
@@ -89,6 +92,7 @@ void weights_free(struct weights *w)
 {
     if (!w)
         return;
+    sidecar_close(w->sidecar);
     for (int i = 0; i < w->n_parts; i++)
         if (w->parts[i].base)
             disk_io->unmap(w->parts[i].base, w->parts[i].size);
@@ -151,7 +155,6 @@ void weights_need(struct weights *w, uint32_t piece, int layer)
     w->pieces[piece].needed = true;
     w->items[w->n_needed].layer = layer;
     w->needed[w->n_needed++] = piece;
-    advise(w, piece, MADV_WILLNEED, false);
 }
 
 // ---- settling ----------------------------------------------------------------------------------
@@ -182,88 +185,192 @@ static void count(struct weights *w)
     *r = (struct weights_report){.short_of_memory = r->short_of_memory};
     for (size_t i = 0; i < w->n_needed; i++) {
         const struct gguf_tensor *t = gguf_tensor_at(w->g, w->needed[i]);
-        bool lanes = w->pieces[w->needed[i]].lanes;
+        enum weights_place place = w->pieces[w->needed[i]].place;
         if (w->items[i].layer != last)
             r->layers++;
         last = w->items[i].layer;
-        if (!lanes && w->items[i].can && last != last_in_rows) {
+        if (place == PLACE_ROWS && w->items[i].can && last != last_in_rows) {
             r->layers_in_rows++;
             last_in_rows = last;
         }
         if (t->n_dims < 2)
             continue;
-        struct weights_share *share = lanes ? &r->lanes : &r->rows;
+        struct weights_share *share = place == PLACE_ROWS    ? &r->rows
+                                      : place == PLACE_LANES ? &r->lanes
+                                                             : &r->sidecar;
         share->matrices++;
         share->bytes += t->size;
     }
 }
 
 // Memory for the lanes of item i; without it the piece stays as it is.
-static void allocate(struct weights *w, size_t i, enum layout *layout)
+static void allocate(struct weights *w, size_t i)
 {
-    struct arena *a = &w->pieces[w->needed[i]].memory;
-    if (arena_init(a, arena_plan(0, (size_t)w->items[i].bytes))) {
+    struct piece *p = &w->pieces[w->needed[i]];
+    size_t bytes = (size_t)w->items[i].bytes;
+    if (arena_init(&p->memory, arena_plan(0, bytes))) {
         log_info("no memory to turn %s; it is used as it lies in the file",
                  gguf_tensor_at(w->g, w->needed[i])->name.text);
-        *layout = LAYOUT_ROWS;
+        p->place = PLACE_ROWS;
         w->report.short_of_memory = true;
         return;
     }
-    uint8_t *lanes = arena_take(a, (size_t)w->items[i].bytes);
-    madvise(lanes, (size_t)w->items[i].bytes, MADV_HUGEPAGE); // a hint
-    w->pieces[w->needed[i]].lanes = lanes;
+    p->lanes = arena_take(&p->memory, bytes);
+    madvise(p->memory.base, bytes, MADV_HUGEPAGE); // a hint
 }
 
-// Chooses for what is needed and not settled yet; the number of them.
-static size_t choose(struct weights *w, const struct kernels *k, uint64_t reserved,
-                     enum layout *layouts)
+// A sidecar is looked for where lanes may be wanted; one that cannot be used is told of once.
+static void look_for_sidecar(struct weights *w)
+{
+    struct err why = {0};
+    if (w->options.form == WEIGHTS_ROWS || w->options.no_sidecar || w->n_settled)
+        return;
+    w->sidecar = sidecar_open(w->g, &why);
+    if (why.code)
+        log_warn("%s", why.text);
+}
+
+// What an item takes: nothing where a sidecar has it.
+static void look_at(struct weights *w, struct layout_item *item, uint32_t piece,
+                    const struct kernels *k)
+{
+    struct turn_matrix m = matrix_of(w, piece);
+    uint64_t bytes = lanes_rows(m.n_rows) * m.row_bytes;
+    item->can = can_turn(w, &m, k);
+    item->bytes = bytes;
+    w->pieces[piece].lanes =
+        w->sidecar && item->can ? sidecar_find(w->sidecar, piece, bytes) : NULL;
+    if (w->pieces[piece].lanes)
+        item->bytes = 0;
+}
+
+// Chooses a place for all that is needed and not settled yet.
+static int choose(struct weights *w, const struct kernels *k, uint64_t reserved, struct err *e)
 {
     size_t n = w->n_needed - w->n_settled;
     struct layout_item *items = w->items + w->n_settled;
+    enum layout *layouts = calloc(n + 1, sizeof *layouts);
     uint64_t budget = w->options.budget, all = 0;
+    if (!layouts)
+        return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
+    look_for_sidecar(w);
     for (size_t i = 0; i < n; i++) {
-        struct turn_matrix m = matrix_of(w, w->needed[w->n_settled + i]);
-        items[i].can = can_turn(w, &m, k);
-        items[i].bytes = lanes_rows(m.n_rows) * m.row_bytes;
+        look_at(w, &items[i], w->needed[w->n_settled + i], k);
         all += items[i].can ? items[i].bytes : 0;
     }
     if (!budget && w->options.form == WEIGHTS_AUTO && all)
         budget = budget_for_weights(budget_available(""), reserved);
     uint64_t taken = layouts_choose(layouts, items, n, w->options.form, budget);
     w->report.short_of_memory |= w->options.form == WEIGHTS_AUTO && taken < all;
-    return n;
+    for (size_t i = 0; i < n; i++) {
+        struct piece *p = &w->pieces[w->needed[w->n_settled + i]];
+        p->place = p->lanes ? PLACE_SIDECAR : layouts[i] == LAYOUT_LANES ? PLACE_LANES : PLACE_ROWS;
+    }
+    free(layouts);
+    return 0;
+}
+
+int weights_foresee(struct weights *w, const struct kernels *k, uint64_t reserved, struct err *e)
+{
+    int rc = choose(w, k, reserved, e);
+    if (!rc)
+        count(w);
+    return rc;
+}
+
+// Starts reading the pieces from wherever they will be used, or turned from.
+static void read_ahead(const struct weights *w)
+{
+    for (size_t i = w->n_settled; i < w->n_needed; i++) {
+        const struct piece *p = &w->pieces[w->needed[i]];
+        const struct gguf_tensor *t = gguf_tensor_at(w->g, w->needed[i]);
+        if (p->place == PLACE_SIDECAR)
+            disk_io->advise((void *)(uintptr_t)p->lanes, (size_t)t->size, MADV_WILLNEED);
+        else
+            advise(w, w->needed[i], MADV_WILLNEED, false);
+    }
 }
 
 int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
 {
     struct turn turn = {.progress = w->options.progress, .arg = w->options.arg};
-    enum layout *layouts = calloc(w->n_needed + 1, sizeof *layouts);
     turn.matrices = calloc(w->n_needed + 1, sizeof *turn.matrices);
-    if (!layouts || !turn.matrices) {
-        free(layouts);
-        free(turn.matrices);
+    if (!turn.matrices)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
+    int rc = choose(w, backend_kernels(b), reserved, e);
+    if (rc) {
+        free(turn.matrices);
+        return rc;
     }
-    size_t first = w->n_settled, n = choose(w, backend_kernels(b), reserved, layouts);
-    for (size_t i = 0; i < n; i++) {
-        if (layouts[i] == LAYOUT_LANES)
-            allocate(w, first + i, &layouts[i]);
-        if (layouts[i] == LAYOUT_ROWS)
+    read_ahead(w);
+    for (size_t i = w->n_settled; i < w->n_needed; i++) {
+        struct piece *p = &w->pieces[w->needed[i]];
+        if (p->place == PLACE_LANES)
+            allocate(w, i);
+        if (p->place != PLACE_LANES)
             continue;
         struct turn_matrix *m = &turn.matrices[turn.n_matrices++];
-        *m = matrix_of(w, w->needed[first + i]);
-        m->lanes = w->pieces[w->needed[first + i]].memory.base;
+        *m = matrix_of(w, w->needed[i]);
+        m->lanes = p->memory.base;
     }
     turn_run(&turn, b);
     // The rows are not looked at again; their pages are the first that the system may take.
-    for (size_t i = 0; i < n; i++)
-        if (layouts[i] == LAYOUT_LANES)
-            advise(w, w->needed[first + i], MADV_DONTNEED, true);
+    for (size_t i = w->n_settled; i < w->n_needed; i++)
+        if (w->pieces[w->needed[i]].place == PLACE_LANES)
+            advise(w, w->needed[i], MADV_DONTNEED, true);
     w->n_settled = w->n_needed;
     count(w);
-    free(layouts);
     free(turn.matrices);
     return 0;
+}
+
+enum weights_place weights_place(const struct weights *w, uint32_t piece)
+{
+    return w->pieces[piece].place;
+}
+
+// ---- sidecars ----------------------------------------------------------------------------------
+
+// What of the needed pieces a sidecar holds; `tensors` and `rows` have room for all of them.
+static struct sidecar_plan plan_sidecar(const struct weights *w, uint32_t *tensors,
+                                        const uint8_t **rows)
+{
+    struct sidecar_plan p = {.g = w->g, .tensors = tensors, .rows = rows};
+    for (size_t i = 0; i < w->n_needed; i++) {
+        struct turn_matrix m = matrix_of(w, w->needed[i]);
+        if (m.n_rows < 2 || !lanes_can(m.type))
+            continue;
+        tensors[p.n_tensors] = w->needed[i];
+        rows[p.n_tensors++] = m.rows;
+    }
+    return p;
+}
+
+int weights_prepack(const struct weights *w, struct backend *b, const struct prepack *o,
+                    struct err *e)
+{
+    uint32_t *tensors = calloc(w->n_needed + 1, sizeof *tensors);
+    const uint8_t **rows = calloc(w->n_needed + 1, sizeof *rows);
+    int rc = 0;
+    if (tensors && rows) {
+        struct sidecar_plan p = plan_sidecar(w, tensors, rows);
+        p.told = o->told;
+        p.arg = o->arg;
+        if (!p.n_tensors)
+            rc = err_set(e, ERR_FAILED,
+                         "%s: no matrix of these layers has a type that can be turned; there is "
+                         "nothing to write",
+                         gguf_path(w->g));
+        if (!rc)
+            rc = o->begin(o->arg, p.n_tensors, sidecar_bytes(&p), e);
+        if (!rc)
+            rc = sidecar_write(&p, b, o->path, e);
+    } else {
+        rc = err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
+    }
+    free(tensors);
+    free((void *)rows);
+    return rc;
 }
 
 struct weights_report weights_report(const struct weights *w)

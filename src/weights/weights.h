@@ -28,6 +28,7 @@ enum weights_form {
 struct weights_options {
     enum weights_form form;
     uint64_t budget; // bytes that lanes may take; 0: what the machine can spare
+    bool no_sidecar; // do not look for one
     // Bytes turned so far and in all; on the thread that settles. NULL: nobody asks.
     void (*progress)(void *arg, uint64_t done, uint64_t total);
     void *arg;
@@ -47,6 +48,22 @@ void weights_need(struct weights *w, uint32_t piece, int layer);
 // `reserved`: bytes of memory that were promised to others and not touched yet. After the last
 // weights_need; what is needed later wants to be settled, too.
 int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, struct err *e);
+
+// Decides as weights_settle would, and does nothing: for showing.
+int weights_foresee(struct weights *w, const struct kernels *k, uint64_t reserved, struct err *e);
+enum weights_place { PLACE_UNUSED, PLACE_ROWS, PLACE_LANES, PLACE_SIDECAR };
+enum weights_place weights_place(const struct weights *w, uint32_t piece); // after either
+
+// Writes the lane form of the needed pieces as a sidecar. `begin` hears how many matrices and bytes
+// it will have and may refuse; `told` hears the bytes written so far, false ends it.
+struct prepack {
+    const char *path;
+    int (*begin)(void *arg, size_t n_matrices, uint64_t bytes, struct err *e);
+    bool (*told)(void *arg, uint64_t done);
+    void *arg;
+};
+int weights_prepack(const struct weights *w, struct backend *b, const struct prepack *o,
+                    struct err *e);
 
 // What came of it: matrices and bytes by where they lie.
 struct weights_report {
