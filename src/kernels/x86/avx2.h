@@ -4,6 +4,7 @@
 #include "kernels/kernels.h"
 
 #include "base/bytes.h"
+#include "kernels/lanes.h"
 #include "kernels/scalar/scalar.h"
 
 #include <immintrin.h>
@@ -54,6 +55,19 @@ AVX2_INLINE __m256i avx2_nibbles(const void *p)
 AVX2_INLINE __m256i avx2_pairs(__m256i v)
 {
     return _mm256_madd_epi16(v, _mm256_set1_epi16(1));
+}
+
+// Pairs of products of signed bytes: magnitudes of the weights with activations that carry their
+// signs. |w| <= 128 and |x| <= 127, so a pair is at most 32512.
+AVX2_INLINE __m256i avx2_signed_products(__m256i w, __m256i x)
+{
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
+
+// Signed bytes moved up by 128: the upper four bits. The lower ones are those of v.
+AVX2_INLINE __m256i avx2_moved_high(__m256i v)
+{
+    return _mm256_xor_si256(avx2_high_nibbles(v), avx2_u8(8));
 }
 
 // sum + v, here and now: left alone, gcc gathers a chain of additions at its end and spills the
@@ -133,27 +147,48 @@ AVX2_INLINE __m256 avx2_part(__m256 v, __m256 other, int n)
 
 // ---- eight rows at once ------------------------------------------------------------------------
 
-// The rows [r, r + 8) of a matmul; past the end the last row again, whose result is not stored.
+// Rows [r, r + 8) of a matmul, in either layout. `in_lanes` is a constant wherever these pieces are
+// inlined, so that nothing is left of the choice. Offsets `at` are those of a raw row in both: what
+// lies at `at` of the rows lies at LANE_ROWS * at of their group.
 struct avx2_rows {
-    const uint8_t *row[8];
-    int n;
+    bool in_lanes;
+    const uint8_t *row[8]; // raw: past the end the last row again, whose result is not stored
+    const uint8_t *group;  // lanes: the group of 16 rows,
+    size_t half;           // and which eight of them
+    int n;                 // rows there are
 };
 
-AVX2_INLINE struct avx2_rows avx2_rows_at(const struct matmul_args *a, int r)
+AVX2_INLINE struct avx2_rows avx2_rows_at(const struct matmul_args *a, int r, bool in_lanes)
 {
-    struct avx2_rows rows;
+    struct avx2_rows rows = {.in_lanes = in_lanes};
     rows.n = a->row_hi - r < 8 ? a->row_hi - r : 8;
+    if (in_lanes) {
+        rows.half = (size_t)(r % LANE_ROWS / 8);
+        rows.group = (const uint8_t *)a->w + (size_t)(r - r % LANE_ROWS) * a->w_stride;
+        return rows;
+    }
     for (int i = 0; i < 8; i++)
         rows.row[i] =
             (const uint8_t *)a->w + (size_t)(r + (i < rows.n ? i : rows.n - 1)) * a->w_stride;
     return rows;
 }
 
+// A copy whose layout the compiler knows: taken where `rows` is one of an array.
+AVX2_INLINE struct avx2_rows avx2_rows_of(const struct avx2_rows *rows, bool in_lanes)
+{
+    struct avx2_rows copy = *rows;
+    copy.in_lanes = in_lanes;
+    return copy;
+}
+
 // Asks for `bytes` from `at` on of the eight rows behind `rows`, one group of rows ahead of use: a
-// row is too short for the hardware to find the pattern of eight streams by itself.
+// row is too short for the hardware to find the pattern of eight streams by itself. A group in lane
+// form is one stream, which it finds.
 AVX2_INLINE void avx2_rows_ahead(const struct avx2_rows *rows, size_t at, size_t bytes,
                                  size_t distance)
 {
+    if (rows->in_lanes)
+        return;
     AVX2_UNROLL
     for (int i = 0; i < 8; i++)
         for (size_t line = 0; line < bytes; line += 64)
@@ -169,9 +204,11 @@ AVX2_INLINE void avx2_store_rows(const struct matmul_args *a, int t, int r, int 
         _mm256_maskstore_ps(out, avx2_mask(n), v);
 }
 
-// Lane i: the half float at row[i] + at.
-AVX2_INLINE __m256 avx2_row_halves(const struct avx2_rows *rows, size_t at)
+// The 16-bit integers at `at` of the rows.
+AVX2_INLINE __m128i avx2_row_packed_shorts(const struct avx2_rows *rows, size_t at)
 {
+    if (rows->in_lanes)
+        return _mm_loadu_si128((const void *)(rows->group + LANE_ROWS * at + 16 * rows->half));
     __m128i h = _mm_setzero_si128();
     h = _mm_insert_epi16(h, load_u16(rows->row[0] + at), 0);
     h = _mm_insert_epi16(h, load_u16(rows->row[1] + at), 1);
@@ -180,22 +217,51 @@ AVX2_INLINE __m256 avx2_row_halves(const struct avx2_rows *rows, size_t at)
     h = _mm_insert_epi16(h, load_u16(rows->row[4] + at), 4);
     h = _mm_insert_epi16(h, load_u16(rows->row[5] + at), 5);
     h = _mm_insert_epi16(h, load_u16(rows->row[6] + at), 6);
-    h = _mm_insert_epi16(h, load_u16(rows->row[7] + at), 7);
-    return _mm256_cvtph_ps(h);
+    return _mm_insert_epi16(h, load_u16(rows->row[7] + at), 7);
 }
 
-// Lane i: the four bytes at row[i] + at.
+// Lane i: the half float, the 16-bit integer or the byte at `at` of row i.
+AVX2_INLINE __m256 avx2_row_halves(const struct avx2_rows *rows, size_t at)
+{
+    return _mm256_cvtph_ps(avx2_row_packed_shorts(rows, at));
+}
+
+AVX2_INLINE __m256i avx2_row_shorts(const struct avx2_rows *rows, size_t at)
+{
+    return _mm256_cvtepu16_epi32(avx2_row_packed_shorts(rows, at));
+}
+
+AVX2_INLINE __m256i avx2_row_bytes(const struct avx2_rows *rows, size_t at)
+{
+    if (rows->in_lanes)
+        return _mm256_cvtepu8_epi32(
+            _mm_loadl_epi64((const void *)(rows->group + LANE_ROWS * at + 8 * rows->half)));
+    return _mm256_setr_epi32(rows->row[0][at], rows->row[1][at], rows->row[2][at], rows->row[3][at],
+                             rows->row[4][at], rows->row[5][at], rows->row[6][at],
+                             rows->row[7][at]);
+}
+
+// Lane i: the four bytes at `at` of row i.
 AVX2_INLINE __m256i avx2_row_words(const struct avx2_rows *rows, size_t at)
 {
+    if (rows->in_lanes)
+        return avx2_load(rows->group + LANE_ROWS * at + 32 * rows->half);
     return _mm256_setr_epi32((int)load_u32(rows->row[0] + at), (int)load_u32(rows->row[1] + at),
                              (int)load_u32(rows->row[2] + at), (int)load_u32(rows->row[3] + at),
                              (int)load_u32(rows->row[4] + at), (int)load_u32(rows->row[5] + at),
                              (int)load_u32(rows->row[6] + at), (int)load_u32(rows->row[7] + at));
 }
 
-// 16 bytes of each row from `at` on, turned: lane i of out[g] holds bytes 4g..4g+3 of row i.
+// 16 bytes of each row from `at` on, turned if they are not yet: lane i of out[g] holds bytes
+// 4g..4g+3 of row i.
 AVX2_INLINE void avx2_turn16(__m256i out[4], const struct avx2_rows *rows, size_t at)
 {
+    if (rows->in_lanes) {
+        AVX2_UNROLL
+        for (int g = 0; g < 4; g++)
+            out[g] = avx2_row_words(rows, at + 4 * (size_t)g);
+        return;
+    }
     __m256i v[4];
     AVX2_UNROLL
     for (int i = 0; i < 4; i++)
@@ -209,3 +275,21 @@ AVX2_INLINE void avx2_turn16(__m256i out[4], const struct avx2_rows *rows, size_
     out[2] = _mm256_unpacklo_epi64(high01, high23);
     out[3] = _mm256_unpackhi_epi64(high01, high23);
 }
+
+// avx2_matmul_NAME and avx2_matmul_lanes_NAME of the format `name`. few: the widths with paths of
+// their own, in each layout; many: all widths, with the layout as a variable.
+#define AVX2_MATMULS(name, few, many)                                                             \
+    static __attribute__((noinline)) void many_##name(const struct matmul_args *a, bool in_lanes) \
+    {                                                                                             \
+        many(a, &name, in_lanes);                                                                 \
+    }                                                                                             \
+    void avx2_matmul_##name(const struct matmul_args *a)                                          \
+    {                                                                                             \
+        if (!few(a, &name, false))                                                                \
+            many_##name(a, false);                                                                \
+    }                                                                                             \
+    void avx2_matmul_lanes_##name(const struct matmul_args *a)                                    \
+    {                                                                                             \
+        if (!few(a, &name, true))                                                                 \
+            many_##name(a, true);                                                                 \
+    }

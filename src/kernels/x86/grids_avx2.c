@@ -278,8 +278,7 @@ AVX2_INLINE struct k_dot grid_dot(struct grid_block *b,
     AVX2_UNROLL
     for (int j = 0; j < 8; j++) {
         __m256i w = weights(b, j), sc = avx2_broadcast4(b->sc + 2 * j);
-        __m256i products =
-            _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(avx2_load(x->q + 32 * j), w));
+        __m256i products = avx2_signed_products(w, avx2_load(x->q + 32 * j));
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, _mm256_shuffle_epi8(sc, halves)));
     }
     return (struct k_dot){sum, _mm_setzero_si128()};
@@ -291,21 +290,22 @@ struct grid_bytes {
     int16_t sc[16];
 };
 
-AVX2_INLINE void grid_turn(struct k_panel *p, int v, const struct grid_bytes bytes[8], int offset)
+AVX2_INLINE void grid_turn(__m256i w[64], struct k_scales *s, const struct grid_bytes bytes[8],
+                           int offset)
 {
-    struct avx2_rows rows;
+    struct avx2_rows rows = {.in_lanes = false};
     for (int i = 0; i < 8; i++)
         rows.row[i] = bytes[i].w;
     for (int i = 0; i < 16; i++)
-        avx2_turn16(p->w[v] + 4 * i, &rows, (size_t)(16 * i));
+        avx2_turn16(w + 4 * i, &rows, (size_t)(16 * i));
     // A word: the scales of two sub-blocks.
-    avx2_turn16(p->pair[v], &rows, offsetof(struct grid_bytes, sc));
-    avx2_turn16(p->pair[v] + 4, &rows, offsetof(struct grid_bytes, sc) + 16);
+    avx2_turn16(s->pair, &rows, offsetof(struct grid_bytes, sc));
+    avx2_turn16(s->pair + 4, &rows, offsetof(struct grid_bytes, sc) + 16);
     for (int j = 0; j < 8; j++) {
-        __m256i pair = p->pair[v][j];
-        p->scale[v][2 * j] = _mm256_blend_epi16(pair, _mm256_slli_epi32(pair, 16), 0xaa);
-        p->scale[v][2 * j + 1] = _mm256_blend_epi16(_mm256_srli_epi32(pair, 16), pair, 0xaa);
-        p->pair[v][j] = _mm256_mullo_epi16(pair, _mm256_set1_epi16((short)offset));
+        __m256i pair = s->pair[j];
+        s->scale[2 * j] = _mm256_blend_epi16(pair, _mm256_slli_epi32(pair, 16), 0xaa);
+        s->scale[2 * j + 1] = _mm256_blend_epi16(_mm256_srli_epi32(pair, 16), pair, 0xaa);
+        s->pair[j] = _mm256_mullo_epi16(pair, _mm256_set1_epi16((short)offset));
     }
 }
 
@@ -319,8 +319,8 @@ AVX2_INLINE void grid_turn(struct k_panel *p, int v, const struct grid_bytes byt
         read_##name(&b, block);                                                               \
         return grid_dot(&b, weights, x);                                                      \
     }                                                                                         \
-    AVX2_INLINE void unpack_##name(struct k_panel *p, int v, const struct avx2_rows *rows,    \
-                                   size_t at)                                                 \
+    AVX2_INLINE void unpack_##name(__m256i w[64], struct k_scales *s,                         \
+                                   const struct avx2_rows *rows, size_t at)                   \
     {                                                                                         \
         struct grid_bytes bytes[8];                                                           \
         for (int i = 0; i < 8; i++) {                                                         \
@@ -330,7 +330,7 @@ AVX2_INLINE void grid_turn(struct k_panel *p, int v, const struct grid_bytes byt
                 store(bytes[i].w + 32 * j, _mm256_add_epi8(weights(&b, j), avx2_u8(offset))); \
             memcpy(bytes[i].sc, b.sc, sizeof b.sc);                                           \
         }                                                                                     \
-        grid_turn(p, v, bytes, offset);                                                       \
+        grid_turn(w, s, bytes, offset);                                                       \
     }
 
 GRID_FORMAT(iq3_xxs, weights_iq3_xxs, 62)
@@ -363,17 +363,14 @@ AVX2_INLINE __m256 d_iq1_m(const struct avx2_rows *rows, size_t at)
     return _mm256_mul_ps(d, _mm256_set1_ps(0.125f));
 }
 
-#define GRID_MATMUL(name, size, scale, words)                       \
-    void avx2_matmul_##name(const struct matmul_args *a)            \
-    {                                                               \
-        static const struct k_format f = {.bytes = size,            \
-                                          .sub_words = 4,           \
-                                          .groups = words,          \
-                                          .d = scale,               \
-                                          .dot = dot_##name,        \
-                                          .unpack = unpack_##name}; \
-        k_matmul(a, &f);                                            \
-    }
+#define GRID_MATMUL(name, size, scale, words)                      \
+    static const struct k_format name = {.bytes = size,            \
+                                         .sub_words = 4,           \
+                                         .groups = words,          \
+                                         .d = scale,               \
+                                         .dot = dot_##name,        \
+                                         .unpack = unpack_##name}; \
+    K_MATMUL_ROWS(name)
 
 GRID_MATMUL(iq3_xxs, 98, quarter_d, 1)
 GRID_MATMUL(iq3_s, 110, NULL, 4)

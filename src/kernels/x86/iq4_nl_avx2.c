@@ -1,9 +1,8 @@
 // IQ4_NL, IQ4_XS and MXFP4 with AVX2: a byte shuffle looks nibbles up in the table.
 //
 // The values of IQ4 span 240, too much to be moved up: two products of 240 * 127 do not fit 16
-// bits. So their magnitudes are multiplied and activations get the signs, and every pair, at most
-// 2 * 127 * 127, goes to 32 bits at once. Those of MXFP4 are multiplied moved up by 12; four pairs,
-// each at most 2 * 24 * 127, fit 16 bits.
+// bits, which makes them wide (see k_avx2.h). Those of MXFP4 are multiplied moved up by 12; four
+// pairs, each at most 2 * 24 * 127, fit 16 bits.
 #include "kernels/scalar/codebooks.h"
 #include "kernels/x86/k_avx2.h"
 #include "kernels/x86/small_avx2.h"
@@ -14,11 +13,6 @@ enum { XS_HIGH_AT = 2, XS_LOW_AT = 4, XS_QS_AT = 8 };
 AVX2_INLINE __m256i table_of(const int8_t table[16])
 {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)table));
-}
-
-AVX2_INLINE __m256i signed_products(__m256i w, __m256i x)
-{
-    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
 }
 
 // 16 bytes of each row to eight words of table values.
@@ -38,24 +32,18 @@ AVX2_INLINE void look_up(__m256i w[8], const struct avx2_rows *rows, size_t at, 
 AVX2_INLINE __m256i dot_iq4_nl(const uint8_t *block, __m256i x)
 {
     __m256i w = _mm256_shuffle_epi8(table_of(codebook_iq4_nl), avx2_nibbles(block + 2));
-    return avx2_pairs(signed_products(w, x));
+    return avx2_pairs(avx2_signed_products(w, x));
 }
 
-AVX2_INLINE void unpack_iq4_nl(struct small_panel *p, int v, const struct avx2_rows *rows,
-                               size_t at)
+AVX2_INLINE void words_iq4_nl(__m256i w[8], const struct avx2_rows *rows, size_t at)
 {
-    look_up(p->sign[v], rows, at + 2, table_of(codebook_iq4_nl));
-    AVX2_UNROLL
-    for (int g = 0; g < 8; g++)
-        p->w[v][g] = _mm256_abs_epi8(p->sign[v][g]);
+    look_up(w, rows, at + 2, table_of(codebook_iq4_nl));
 }
 
-void avx2_matmul_iq4_nl(const struct matmul_args *a)
-{
-    static const struct small_format f = {
-        .bytes = 18, .groups = 1, .is_signed = true, .dot = dot_iq4_nl, .unpack = unpack_iq4_nl};
-    small_matmul(a, &f);
-}
+static const struct small_format iq4_nl = {
+    .bytes = 18, .groups = 8, .wide = true, .dot = dot_iq4_nl, .words = words_iq4_nl};
+
+SMALL_MATMULS(iq4_nl)
 
 // ---- MXFP4 -------------------------------------------------------------------------------------
 
@@ -70,33 +58,25 @@ AVX2_INLINE __m256i dot_mxfp4(const uint8_t *block, __m256i x)
     return avx2_pairs(_mm256_maddubs_epi16(w, x));
 }
 
-AVX2_INLINE void unpack_mxfp4(struct small_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void words_mxfp4(__m256i w[8], const struct avx2_rows *rows, size_t at)
 {
-    look_up(p->w[v], rows, at + 1, table_mxfp4());
+    look_up(w, rows, at + 1, table_mxfp4());
 }
 
 // e8m0_half of eight rows: the exponent less one, or below 2 a subnormal.
 AVX2_INLINE __m256 d_mxfp4(const struct avx2_rows *rows, size_t at)
 {
-    __m256i e =
-        _mm256_setr_epi32(rows->row[0][at], rows->row[1][at], rows->row[2][at], rows->row[3][at],
-                          rows->row[4][at], rows->row[5][at], rows->row[6][at], rows->row[7][at]);
+    __m256i e = avx2_row_bytes(rows, at);
     __m256i one = _mm256_set1_epi32(1);
     __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
     __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
     return _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, _mm256_cmpgt_epi32(e, one)));
 }
 
-void avx2_matmul_mxfp4(const struct matmul_args *a)
-{
-    static const struct small_format f = {.bytes = 17,
-                                          .offset = 12,
-                                          .groups = 4,
-                                          .d = d_mxfp4,
-                                          .dot = dot_mxfp4,
-                                          .unpack = unpack_mxfp4};
-    small_matmul(a, &f);
-}
+static const struct small_format mxfp4 = {
+    .bytes = 17, .offset = 12, .groups = 4, .d = d_mxfp4, .dot = dot_mxfp4, .words = words_mxfp4};
+
+SMALL_MATMULS(mxfp4)
 
 // ---- IQ4_XS ------------------------------------------------------------------------------------
 
@@ -120,39 +100,46 @@ AVX2_INLINE struct k_dot dot_iq4_xs(const uint8_t *block, const struct act_q8k *
     AVX2_UNROLL
     for (int j = 0; j < 8; j++) {
         __m256i w = _mm256_shuffle_epi8(table, avx2_nibbles(block + XS_QS_AT + 16 * j));
-        __m256i products = signed_products(w, avx2_load(x->q + 32 * j));
+        __m256i products = avx2_signed_products(w, avx2_load(x->q + 32 * j));
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, k_scale_at(sc, j)));
     }
     return (struct k_dot){sum, _mm_setzero_si128()};
 }
 
-AVX2_INLINE void unpack_iq4_xs(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void scales_iq4_xs(struct k_scales *s, const struct avx2_rows *rows, size_t at)
 {
-    __m256i low = avx2_row_words(rows, at + XS_LOW_AT);
-    __m256i high = _mm256_srli_epi32(avx2_row_words(rows, at), 16); // behind d
-    __m256i table = table_of(codebook_iq4_nl);
+    __m256i low = avx2_row_words(rows, at + XS_LOW_AT),
+            high = avx2_row_shorts(rows, at + XS_HIGH_AT);
     AVX2_UNROLL
     for (int j = 0; j < 8; j++) {
         __m256i four = _mm256_and_si256(_mm256_srli_epi32(low, 4 * j), _mm256_set1_epi32(15));
         __m256i two = _mm256_and_si256(_mm256_srli_epi32(high, 2 * j), _mm256_set1_epi32(3));
         __m256i six = _mm256_or_si256(four, _mm256_slli_epi32(two, 4));
         six = _mm256_or_si256(six, _mm256_slli_epi32(six, 16));
-        p->scale[v][j] = _mm256_sub_epi16(six, _mm256_set1_epi16(32));
-        __m256i *w = p->sign[v] + 8 * j;
-        look_up(w, rows, at + (size_t)(XS_QS_AT + 16 * j), table);
-        AVX2_UNROLL
-        for (int g = 0; g < 8; g++)
-            p->w[v][8 * j + g] = _mm256_abs_epi8(w[g]);
+        s->scale[j] = _mm256_sub_epi16(six, _mm256_set1_epi16(32));
+    }
+    AVX2_UNROLL
+    for (int j = 0; j < 4; j++) {
+        __m256i both = _mm256_blend_epi16(s->scale[2 * j], s->scale[2 * j + 1], 0xaa);
+        s->pair[j] = _mm256_slli_epi16(both, 7);
     }
 }
 
-void avx2_matmul_iq4_xs(const struct matmul_args *a)
+AVX2_INLINE void piece_iq4_xs(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at,
+                              int piece)
 {
-    static const struct k_format f = {.bytes = 136,
-                                      .sub_words = 8,
-                                      .groups = 1,
-                                      .is_signed = true,
-                                      .dot = dot_iq4_xs,
-                                      .unpack = unpack_iq4_xs};
-    k_matmul(a, &f);
+    __m256i table = table_of(codebook_iq4_nl);
+    AVX2_UNROLL
+    for (int i = 0; i < 2; i++)
+        look_up(w + 8 * i, rows, at + (size_t)(XS_QS_AT + 32 * piece + 16 * i), table);
 }
+
+static const struct k_format iq4_xs = {.bytes = 136,
+                                       .sub_words = 8,
+                                       .groups = 8,
+                                       .wide = true,
+                                       .dot = dot_iq4_xs,
+                                       .scales = scales_iq4_xs,
+                                       .piece = piece_iq4_xs};
+
+K_MATMULS(iq4_xs)

@@ -66,42 +66,18 @@ AVX2_INLINE struct k_dot dot_q3_k(const uint8_t *block, const struct act_q8k *x)
     return (struct k_dot){_mm256_sub_epi32(sum, _mm256_slli_epi32(offset, 2)), _mm_setzero_si128()};
 }
 
-// high: the turned words of hmask, NULL for Q2_K.
-AVX2_INLINE void unpack_qs(struct k_panel *p, int v, const struct avx2_rows *rows, size_t qs_at,
-                           const __m256i *high)
-{
-    for (int part = 0; part < 4; part++) { // half of the 32 bytes of a half
-        int h = part / 2, first = part % 2 * 4;
-        __m256i packed[4];
-        avx2_turn16(packed, rows, qs_at + (size_t)(16 * part));
-        AVX2_UNROLL
-        for (int g = 0; g < 4; g++)
-            AVX2_UNROLL
-        for (int k = 0; k < 4; k++) {
-            __m256i q = two_bits(packed[g], k);
-            if (high) {
-                __m256i bits = h ? _mm256_srli_epi16(high[first + g], 4) : high[first + g];
-                q = _mm256_or_si256(q, third_bit(bits, k));
-            }
-            p->w[v][32 * h + 8 * k + first + g] = q;
-        }
-    }
-}
-
-AVX2_INLINE void unpack_q2_k(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void scales_q2_k(struct k_scales *s, const struct avx2_rows *rows, size_t at)
 {
     __m256i both[4];
     avx2_turn16(both, rows, at + Q2_SCALES_AT);
     AVX2_UNROLL
     for (int i = 0; i < 4; i++) {
-        __m256i sc = avx2_low_nibbles(both[i]), m = avx2_high_nibbles(both[i]);
-        k_put_scales(p, v, i, sc);
-        k_put_pairs(p, v, i, m);
+        k_put_scales(s, i, avx2_low_nibbles(both[i]));
+        k_put_pairs(s, i, avx2_high_nibbles(both[i]));
     }
-    unpack_qs(p, v, rows, at + Q2_QS_AT, NULL);
 }
 
-AVX2_INLINE void unpack_q3_k(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void scales_q3_k(struct k_scales *s, const struct avx2_rows *rows, size_t at)
 {
     const __m256i top = avx2_u8(0x30);
     __m256i low[2] = {avx2_row_words(rows, at + Q3_SCALES_AT),
@@ -113,34 +89,59 @@ AVX2_INLINE void unpack_q3_k(struct k_panel *p, int v, const struct avx2_rows *r
     for (int i = 0; i < 4; i++) {
         __m256i four = i < 2 ? avx2_low_nibbles(low[i % 2]) : avx2_high_nibbles(low[i % 2]);
         __m256i six = _mm256_or_si256(four, _mm256_and_si256(tops[i], top));
-        k_put_scales(p, v, i, _mm256_sub_epi8(six, avx2_u8(32)));
-        k_put_pairs(p, v, i, _mm256_sub_epi8(_mm256_slli_epi16(six, 2), avx2_u8(128)));
+        k_put_scales(s, i, _mm256_sub_epi8(six, avx2_u8(32)));
+        k_put_pairs(s, i, _mm256_sub_epi8(_mm256_slli_epi16(six, 2), avx2_u8(128)));
     }
-    __m256i high[8];
-    avx2_turn16(high, rows, at + Q3_HMASK_AT);
-    avx2_turn16(high + 4, rows, at + Q3_HMASK_AT + 16);
-    unpack_qs(p, v, rows, at + Q3_QS_AT, high);
 }
 
-void avx2_matmul_q2_k(const struct matmul_args *a)
+// 16 of the 32 bytes of a half: words of each quarter.
+AVX2_INLINE void quarters(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t qs_at, int piece)
 {
-    static const struct k_format f = {.bytes = 84,
-                                      .d_at = Q2_D_AT,
-                                      .sub_words = 4,
-                                      .groups = 4,
-                                      .has_min = true,
-                                      .dot = dot_q2_k,
-                                      .unpack = unpack_q2_k};
-    k_matmul(a, &f);
+    __m256i packed[4];
+    avx2_turn16(packed, rows, qs_at + 16 * (size_t)piece);
+    AVX2_UNROLL
+    for (int g = 0; g < 4; g++)
+        AVX2_UNROLL
+    for (int k = 0; k < 4; k++)
+        w[4 * k + g] = two_bits(packed[g], k);
 }
 
-void avx2_matmul_q3_k(const struct matmul_args *a)
+AVX2_INLINE void piece_q2_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
 {
-    static const struct k_format f = {.bytes = 110,
-                                      .d_at = Q3_D_AT,
-                                      .sub_words = 4,
-                                      .groups = 4,
-                                      .dot = dot_q3_k,
-                                      .unpack = unpack_q3_k};
-    k_matmul(a, &f);
+    quarters(w, rows, at + Q2_QS_AT, piece);
 }
+
+AVX2_INLINE void piece_q3_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
+{
+    const __m128i down = _mm_cvtsi32_si128(piece / 2 * 4); // to the bits of this half
+    __m256i high[4];
+    quarters(w, rows, at + Q3_QS_AT, piece);
+    avx2_turn16(high, rows, at + Q3_HMASK_AT + (size_t)(piece % 2 * 16));
+    AVX2_UNROLL
+    for (int g = 0; g < 4; g++)
+        AVX2_UNROLL
+    for (int k = 0; k < 4; k++)
+        w[4 * k + g] = _mm256_or_si256(w[4 * k + g], third_bit(_mm256_srl_epi16(high[g], down), k));
+}
+
+static const struct k_format q2_k = {.bytes = 84,
+                                     .d_at = Q2_D_AT,
+                                     .sub_words = 4,
+                                     .groups = 4,
+                                     .has_min = true,
+                                     .in_quarters = true,
+                                     .dot = dot_q2_k,
+                                     .scales = scales_q2_k,
+                                     .piece = piece_q2_k};
+
+static const struct k_format q3_k = {.bytes = 110,
+                                     .d_at = Q3_D_AT,
+                                     .sub_words = 4,
+                                     .groups = 4,
+                                     .in_quarters = true,
+                                     .dot = dot_q3_k,
+                                     .scales = scales_q3_k,
+                                     .piece = piece_q3_k};
+
+K_MATMULS(q2_k)
+K_MATMULS(q3_k)

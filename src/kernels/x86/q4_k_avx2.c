@@ -62,11 +62,11 @@ AVX2_INLINE struct k_dot dot_q5_k(const uint8_t *block, const struct act_q8k *x)
     return dot(block + 4, block + 16, block + 48, x);
 }
 
-AVX2_INLINE void unpack_scales(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void scales(struct k_scales *s, const struct avx2_rows *rows, size_t at)
 {
     const __m256i six = avx2_u8(0x3f), four = avx2_u8(0x0f), top = avx2_u8(0x30);
-    __m256i a = avx2_row_words(rows, at), b = avx2_row_words(rows, at + 4);
-    __m256i c = avx2_row_words(rows, at + 8);
+    __m256i a = avx2_row_words(rows, at + 4), b = avx2_row_words(rows, at + 8);
+    __m256i c = avx2_row_words(rows, at + 12);
     __m256i sc[2] = {
         _mm256_and_si256(a, six),
         _mm256_or_si256(_mm256_and_si256(c, four), _mm256_and_si256(_mm256_srli_epi32(a, 2), top))};
@@ -80,70 +80,59 @@ AVX2_INLINE void unpack_scales(struct k_panel *p, int v, const struct avx2_rows 
     AVX2_UNROLL
     for (int j = 0; j < 8; j++) {
         __m256i from = _mm256_add_epi8(word, avx2_u8((uint8_t)(j % 4)));
-        p->scale[v][j] = _mm256_shuffle_epi8(sc[j / 4], _mm256_or_si256(from, clear));
+        s->scale[j] = _mm256_shuffle_epi8(sc[j / 4], _mm256_or_si256(from, clear));
     }
     AVX2_UNROLL
     for (int j = 0; j < 4; j++) {
         __m256i from = _mm256_add_epi8(word, _mm256_set1_epi32(0x00010000 + j % 2 * 0x02020202));
-        p->pair[v][j] = _mm256_shuffle_epi8(m[j / 2], _mm256_or_si256(from, clear));
+        s->pair[j] = _mm256_shuffle_epi8(m[j / 2], _mm256_or_si256(from, clear));
     }
 }
 
-AVX2_INLINE void unpack(struct k_panel *p, int v, const struct avx2_rows *rows, size_t scales_at,
-                        bool five, size_t qh_at, size_t qs_at)
+AVX2_INLINE void piece_q4_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
 {
-    unpack_scales(p, v, rows, scales_at);
-    __m256i high[8];
-    if (five) {
-        avx2_turn16(high, rows, qh_at);
-        avx2_turn16(high + 4, rows, qh_at + 16);
-    }
+    size_t qs_at = at + 16 + 32 * (size_t)piece;
+    __m256i packed[8];
+    avx2_turn16(packed, rows, qs_at);
+    avx2_turn16(packed + 4, rows, qs_at + 16);
     AVX2_UNROLL
-    for (int j = 0; j < 8; j += 2) {
-        __m256i packed[8];
-        avx2_turn16(packed, rows, qs_at + 16 * (size_t)j);
-        avx2_turn16(packed + 4, rows, qs_at + 16 * (size_t)j + 16);
-        AVX2_UNROLL
-        for (int g = 0; g < 8; g++) {
-            __m256i even = avx2_low_nibbles(packed[g]), odd = avx2_high_nibbles(packed[g]);
-            if (five) {
-                even = _mm256_or_si256(even, fifth_bit(high[g], j));
-                odd = _mm256_or_si256(odd, fifth_bit(high[g], j + 1));
-            }
-            p->w[v][8 * j + g] = even;
-            p->w[v][8 * j + 8 + g] = odd;
-        }
+    for (int g = 0; g < 8; g++) {
+        w[g] = avx2_low_nibbles(packed[g]);
+        w[8 + g] = avx2_high_nibbles(packed[g]);
     }
 }
 
-AVX2_INLINE void unpack_q4_k(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void piece_q5_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
 {
-    unpack(p, v, rows, at + 4, false, 0, at + 16);
+    const __m256i top = avx2_u8(16);
+    const __m128i down = _mm_cvtsi32_si128(2 * piece);
+    __m256i high[8];
+    avx2_turn16(high, rows, at + 16);
+    avx2_turn16(high + 4, rows, at + 32);
+    piece_q4_k(w, rows, at + 32, piece);
+    AVX2_UNROLL
+    for (int g = 0; g < 8; g++) {
+        __m256i two = _mm256_srl_epi16(high[g], down); // bits 1 and 0
+        w[g] = _mm256_or_si256(w[g], _mm256_and_si256(_mm256_slli_epi16(two, 4), top));
+        w[8 + g] = _mm256_or_si256(w[8 + g], _mm256_and_si256(_mm256_slli_epi16(two, 3), top));
+    }
 }
 
-AVX2_INLINE void unpack_q5_k(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
-{
-    unpack(p, v, rows, at + 4, true, at + 16, at + 48);
-}
+static const struct k_format q4_k = {.bytes = 144,
+                                     .sub_words = 8,
+                                     .groups = 8,
+                                     .has_min = true,
+                                     .dot = dot_q4_k,
+                                     .scales = scales,
+                                     .piece = piece_q4_k};
 
-void avx2_matmul_q4_k(const struct matmul_args *a)
-{
-    static const struct k_format f = {.bytes = 144,
-                                      .sub_words = 8,
-                                      .groups = 8,
-                                      .has_min = true,
-                                      .dot = dot_q4_k,
-                                      .unpack = unpack_q4_k};
-    k_matmul(a, &f);
-}
+static const struct k_format q5_k = {.bytes = 176,
+                                     .sub_words = 8,
+                                     .groups = 4,
+                                     .has_min = true,
+                                     .dot = dot_q5_k,
+                                     .scales = scales,
+                                     .piece = piece_q5_k};
 
-void avx2_matmul_q5_k(const struct matmul_args *a)
-{
-    static const struct k_format f = {.bytes = 176,
-                                      .sub_words = 8,
-                                      .groups = 4,
-                                      .has_min = true,
-                                      .dot = dot_q5_k,
-                                      .unpack = unpack_q5_k};
-    k_matmul(a, &f);
-}
+K_MATMULS(q4_k)
+K_MATMULS(q5_k)

@@ -29,13 +29,13 @@ AVX2_INLINE __m256i dot_q5_1(const uint8_t *block, __m256i x)
     return dot(block + 4, x);
 }
 
-AVX2_INLINE void unpack(struct small_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void words(__m256i w[8], const struct avx2_rows *rows, size_t qh_at)
 {
     const __m256i first = _mm256_set1_epi32(0x08040201), second = _mm256_slli_epi16(first, 4);
     const __m256i lane_bytes = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0,
                                                  0x04040404, 0x08080808, 0x0c0c0c0c);
-    __m256i bits = avx2_row_words(rows, at), packed[4];
-    avx2_turn16(packed, rows, at + 4);
+    __m256i bits = avx2_row_words(rows, qh_at), packed[4];
+    avx2_turn16(packed, rows, qh_at + 4);
     AVX2_UNROLL
     for (int g = 0; g < 8; g++) {
         // The byte of `bits` with word g's four bits, in all four bytes; then one bit each.
@@ -44,30 +44,25 @@ AVX2_INLINE void unpack(struct small_panel *p, int v, const struct avx2_rows *ro
         __m256i v5 = _mm256_and_si256(_mm256_shuffle_epi8(bits, from), bit);
         v5 = _mm256_and_si256(_mm256_cmpeq_epi8(v5, bit), avx2_u8(16));
         __m256i low = g < 4 ? avx2_low_nibbles(packed[g % 4]) : avx2_high_nibbles(packed[g % 4]);
-        p->w[v][g] = _mm256_or_si256(low, v5);
+        w[g] = _mm256_or_si256(low, v5);
     }
 }
 
-AVX2_INLINE void unpack_q5_0(struct small_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void words_q5_0(__m256i w[8], const struct avx2_rows *rows, size_t at)
 {
-    unpack(p, v, rows, at + 2);
+    words(w, rows, at + 2);
 }
 
-AVX2_INLINE void unpack_q5_1(struct small_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void words_q5_1(__m256i w[8], const struct avx2_rows *rows, size_t at)
 {
-    unpack(p, v, rows, at + 4);
+    words(w, rows, at + 4);
 }
 
-void avx2_matmul_q5_0(const struct matmul_args *a)
-{
-    static const struct small_format f = {
-        .bytes = 22, .offset = 16, .groups = 4, .dot = dot_q5_0, .unpack = unpack_q5_0};
-    small_matmul(a, &f);
-}
+static const struct small_format q5_0 = {
+    .bytes = 22, .offset = 16, .groups = 4, .dot = dot_q5_0, .words = words_q5_0};
 
-void avx2_matmul_q5_1(const struct matmul_args *a)
-{
-    static const struct small_format f = {
-        .bytes = 24, .groups = 4, .has_min = true, .dot = dot_q5_1, .unpack = unpack_q5_1};
-    small_matmul(a, &f);
-}
+static const struct small_format q5_1 = {
+    .bytes = 24, .groups = 4, .has_min = true, .dot = dot_q5_1, .words = words_q5_1};
+
+SMALL_MATMULS(q5_0)
+SMALL_MATMULS(q5_1)

@@ -39,36 +39,42 @@ AVX2_INLINE struct k_dot dot(const uint8_t *block, const struct act_q8k *x)
     return (struct k_dot){sum, _mm_setzero_si128()};
 }
 
-AVX2_INLINE void unpack(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void scales(struct k_scales *s, const struct avx2_rows *rows, size_t at)
 {
-    __m256i scales[4];
-    avx2_turn16(scales, rows, at + SCALES_AT);
+    __m256i packed[4];
+    avx2_turn16(packed, rows, at + SCALES_AT);
     AVX2_UNROLL
     for (int i = 0; i < 4; i++)
-        k_put_scales(p, v, i, scales[i]);
+        k_put_scales(s, i, packed[i]);
     AVX2_UNROLL
     for (int j = 0; j < 8; j++)
-        p->pair[v][j] = _mm256_slli_epi16(k_widen(scales[j / 2], j % 2 * 2, j % 2 * 2 + 1), 5);
-    for (int part = 0; part < 4; part++) { // half a quarter: 16 weights of each
-        int h = part / 2, from = part % 2 * 16;
-        __m256i low0[4], low1[4], high[4];
-        avx2_turn16(low0, rows, at + (size_t)(64 * h + from));
-        avx2_turn16(low1, rows, at + (size_t)(64 * h + 32 + from));
-        avx2_turn16(high, rows, at + (size_t)(QH_AT + 32 * h + from));
+        s->pair[j] = _mm256_slli_epi16(k_widen(packed[j / 2], j % 2 * 2, j % 2 * 2 + 1), 5);
+}
+
+AVX2_INLINE void piece(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
+{
+    size_t h = (size_t)(piece / 2), from = (size_t)(piece % 2 * 16);
+    __m256i low0[4], low1[4], high[4];
+    avx2_turn16(low0, rows, at + 64 * h + from);
+    avx2_turn16(low1, rows, at + 64 * h + 32 + from);
+    avx2_turn16(high, rows, at + QH_AT + 32 * h + from);
+    AVX2_UNROLL
+    for (int g = 0; g < 4; g++) {
+        __m256i q[4];
+        quarters(q, low0[g], low1[g], high[g]);
         AVX2_UNROLL
-        for (int g = 0; g < 4; g++) {
-            __m256i q[4];
-            quarters(q, low0[g], low1[g], high[g]);
-            AVX2_UNROLL
-            for (int k = 0; k < 4; k++)
-                p->w[v][32 * h + 8 * k + from / 4 + g] = q[k];
-        }
+        for (int k = 0; k < 4; k++)
+            w[4 * k + g] = q[k];
     }
 }
 
-void avx2_matmul_q6_k(const struct matmul_args *a)
-{
-    static const struct k_format f = {
-        .bytes = 210, .d_at = D_AT, .sub_words = 4, .groups = 2, .dot = dot, .unpack = unpack};
-    k_matmul(a, &f);
-}
+static const struct k_format q6_k = {.bytes = 210,
+                                     .d_at = D_AT,
+                                     .sub_words = 4,
+                                     .groups = 2,
+                                     .in_quarters = true,
+                                     .dot = dot,
+                                     .scales = scales,
+                                     .piece = piece};
+
+K_MATMULS(q6_k)

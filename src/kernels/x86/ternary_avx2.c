@@ -12,12 +12,12 @@ AVX2_INLINE struct k_dot less_sum(__m256i products, const struct act_q8k *x)
                           _mm_setzero_si128()};
 }
 
-AVX2_INLINE void unit_scales(struct k_panel *p, int v)
+AVX2_INLINE void unit_scales(struct k_scales *s)
 {
     for (int j = 0; j < 8; j++)
-        p->scale[v][j] = _mm256_set1_epi16(1);
+        s->scale[j] = _mm256_set1_epi16(1);
     for (int j = 0; j < 4; j++)
-        p->pair[v][j] = _mm256_set1_epi16(1);
+        s->pair[j] = _mm256_set1_epi16(1);
 }
 
 // ---- TQ2_0 -------------------------------------------------------------------------------------
@@ -38,9 +38,10 @@ AVX2_INLINE struct k_dot dot_tq2_0(const uint8_t *block, const struct act_q8k *x
     return less_sum(sum, x);
 }
 
-AVX2_INLINE void unpack_tq2_0(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void unpack_tq2_0(__m256i w[64], struct k_scales *s, const struct avx2_rows *rows,
+                              size_t at)
 {
-    unit_scales(p, v);
+    unit_scales(s);
     for (int part = 0; part < 4; part++) {
         __m256i packed[4];
         avx2_turn16(packed, rows, at + (size_t)(16 * part));
@@ -48,7 +49,7 @@ AVX2_INLINE void unpack_tq2_0(struct k_panel *p, int v, const struct avx2_rows *
         for (int g = 0; g < 4; g++)
             AVX2_UNROLL
         for (int k = 0; k < 4; k++)
-            p->w[v][part / 2 * 32 + 8 * k + part % 2 * 4 + g] = two_bits(packed[g], k);
+            w[part / 2 * 32 + 8 * k + part % 2 * 4 + g] = two_bits(packed[g], k);
     }
 }
 
@@ -100,38 +101,34 @@ AVX2_INLINE void put_digits(__m256i *w, __m256i packed, int digits, int step)
         w[n * step] = first_digit(packed);
 }
 
-AVX2_INLINE void unpack_tq1_0(struct k_panel *p, int v, const struct avx2_rows *rows, size_t at)
+AVX2_INLINE void unpack_tq1_0(__m256i w[64], struct k_scales *s, const struct avx2_rows *rows,
+                              size_t at)
 {
-    unit_scales(p, v);
+    unit_scales(s);
     __m256i packed[12];
     AVX2_UNROLL
     for (int i = 0; i < 3; i++)
         avx2_turn16(packed + 4 * i, rows, at + (size_t)(16 * i));
     for (int g = 0; g < 8; g++)
-        put_digits(p->w[v] + g, packed[g], 5, 8);
+        put_digits(w + g, packed[g], 5, 8);
     for (int g = 0; g < 4; g++)
-        put_digits(p->w[v] + 40 + g, packed[8 + g], 5, 4);
-    put_digits(p->w[v] + 60, avx2_row_words(rows, at + TQ1_LAST_AT), 4, 1);
+        put_digits(w + 40 + g, packed[8 + g], 5, 4);
+    put_digits(w + 60, avx2_row_words(rows, at + TQ1_LAST_AT), 4, 1);
 }
 
-void avx2_matmul_tq2_0(const struct matmul_args *a)
-{
-    static const struct k_format f = {.bytes = 66,
+static const struct k_format tq2_0 = {.bytes = 66,
                                       .d_at = TQ2_D_AT,
                                       .sub_words = 8,
                                       .groups = 8,
                                       .dot = dot_tq2_0,
                                       .unpack = unpack_tq2_0};
-    k_matmul(a, &f);
-}
 
-void avx2_matmul_tq1_0(const struct matmul_args *a)
-{
-    static const struct k_format f = {.bytes = 54,
+static const struct k_format tq1_0 = {.bytes = 54,
                                       .d_at = TQ1_D_AT,
                                       .sub_words = 8,
                                       .groups = 8,
                                       .dot = dot_tq1_0,
                                       .unpack = unpack_tq1_0};
-    k_matmul(a, &f);
-}
+
+K_MATMULS(tq2_0)
+K_MATMUL_ROWS(tq1_0)

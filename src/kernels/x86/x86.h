@@ -35,6 +35,20 @@ void avx2_matmul_iq2_s(const struct matmul_args *a);
 void avx2_matmul_iq1_s(const struct matmul_args *a);
 void avx2_matmul_iq1_m(const struct matmul_args *a);
 
+void avx2_matmul_lanes_q4_0(const struct matmul_args *a);
+void avx2_matmul_lanes_q4_1(const struct matmul_args *a);
+void avx2_matmul_lanes_q5_0(const struct matmul_args *a);
+void avx2_matmul_lanes_q5_1(const struct matmul_args *a);
+void avx2_matmul_lanes_q8_0(const struct matmul_args *a);
+void avx2_matmul_lanes_q4_k(const struct matmul_args *a);
+void avx2_matmul_lanes_q5_k(const struct matmul_args *a);
+void avx2_matmul_lanes_q6_k(const struct matmul_args *a);
+void avx2_matmul_lanes_iq4_nl(const struct matmul_args *a);
+void avx2_matmul_lanes_mxfp4(const struct matmul_args *a);
+void avx2_matmul_lanes_q2_k(const struct matmul_args *a);
+void avx2_matmul_lanes_q3_k(const struct matmul_args *a);
+void avx2_matmul_lanes_iq4_xs(const struct matmul_args *a);
+void avx2_matmul_lanes_tq2_0(const struct matmul_args *a);
 
 void avx512_matmul_q4_0(const struct matmul_args *a);
 void avx512_matmul_q4_1(const struct matmul_args *a);
