@@ -148,12 +148,12 @@ static int bench_model(const struct options *o, enum bench_output output, struct
                        .kv_type = (enum kv_type)options_enum(o, OPT_KV),
                        .isa = isa < ISA_COUNT ? (enum isa)isa : isa_detect()};
     int rc = choose_tests(&b, o, e);
+    if (!rc)
+        rc = open_model(&b, o, e);
     if (!rc) {
         interrupt_catch();
-        rc = open_model(&b, o, e);
-    }
-    if (!rc)
         rc = run_tests(&b, o, output, e);
+    }
     loaded_close(&b.loaded);
     free(b.samples);
     return rc;

@@ -143,9 +143,16 @@ static void print_csv_row(const struct bench *b, const char *path, const struct 
 {
     struct bench_figures f = bench_figures_of(b, t);
     struct bench_range dram = bench_dram_range(b), peak = bench_peak_range(b);
-    const char *const texts[] = {RONDO_VERSION,      version_commit(), b->machine.processor,
-                                 b->machine.system,  isa_name(b->isa), path,
-                                 b->model.type,      kv_name(b),       t->name,
+    const char *const texts[] = {RONDO_VERSION,
+                                 version_commit(),
+                                 b->machine.processor,
+                                 b->machine.system,
+                                 isa_name(b->isa),
+                                 b->loaded.pipeline->info.description,
+                                 path,
+                                 b->model.type,
+                                 kv_name(b),
+                                 t->name,
                                  kind_names[t->kind]};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         csv_text(texts[i]);
@@ -164,7 +171,8 @@ static void print_csv_row(const struct bench *b, const char *path, const struct 
 
 static void print_csv(const struct bench *b, const char *path)
 {
-    puts("version,commit,processor,system,isa,model,type,kv,test,kind,processors,memory_bytes,"
+    puts("version,commit,processor,system,isa,backend,model,type,kv,test,kind,processors,memory_"
+         "bytes,"
          "threads,bytes,params,batch,tokens,depth,samples,tokens_per_s,deviation,ms,gbps,dram_gbps,"
          "dram_share,gops,int8_peak_gops,int8_peak_share,relative_to,relative_time");
     for (int i = 0; i < b->n_tests; i++)

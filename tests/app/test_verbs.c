@@ -426,6 +426,24 @@ static void ctrl_c_ends_a_perplexity_with_the_figure_so_far(void **state)
     outcome_free(&o);
 }
 
+static void ctrl_c_ends_a_bench_with_what_there_is(void **state)
+{
+    (void)state;
+    struct process p = start("bench|demo|-p|512|-n|128|-r|1000|-o|json", TO_FILE);
+    struct outcome o = {0};
+    usleep(2500000); // it runs for minutes
+    kill(p.pid, SIGINT);
+    finish(&o, &p);
+    assert_int_equal(o.code, 130);
+    if (o.n_out) { // else it had measured nothing yet
+        json_t *j = json_loads(o.out, JSON_REJECT_DUPLICATES, NULL);
+        assert_true(json_is_true(json_object_get(j, "interrupted")));
+        assert_true(json_array_size(json_object_get(j, "tests")) > 0);
+        json_decref(j);
+    }
+    outcome_free(&o);
+}
+
 // How many files in the test's folder have a name that begins with `prefix`.
 static int count_files(const char *prefix)
 {
@@ -479,6 +497,7 @@ int main(void)
         cmocka_unit_test(lost_output_is_told),
         cmocka_unit_test(measurements_are_json),
         cmocka_unit_test(ctrl_c_ends_a_perplexity_with_the_figure_so_far),
+        cmocka_unit_test(ctrl_c_ends_a_bench_with_what_there_is),
         cmocka_unit_test(a_signal_leaves_nothing_of_a_model_that_is_written),
     };
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 16);
