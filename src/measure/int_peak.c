@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { TRIES = 4, TRY_NS = 2500000, FIRST_ROUNDS = 1000 };
+enum { TRIES = 8, TRY_NS = 2500000, FIRST_ROUNDS = 1000 };
 
 struct int_peak {
     struct pool *pool;

@@ -15,6 +15,6 @@ struct int_peak;
 int int_peak_open(struct int_peak **out, enum isa isa, int n_threads, struct err *e);
 void int_peak_close(struct int_peak *p);
 
-// 10^9 operations a second of the fastest of a few tries, all threads together. Takes about ten
+// 10^9 operations a second of the fastest of a few tries, all threads together. Takes about twenty
 // milliseconds.
 double int_peak_gops(struct int_peak *p);
