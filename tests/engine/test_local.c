@@ -134,6 +134,7 @@ static void chunks_and_threads_do_not_change_a_bit(void **state)
     } cases[] = {
         {"llama", WT_F32, KV_F32, 6, {{1, 1}, {7, 1}, {64, 1}, {TOKENS, 1}, {7, 2}, {TOKENS, 2}}},
         {"qwen2", WT_Q8_0, KV_F16, 3, {{7, 1}, {64, 2}, {TOKENS, 1}}},
+        {"llama", WT_Q8_0, KV_Q8_0, 3, {{1, 2}, {5, 1}, {TOKENS, 2}}},
     };
     long violations = guard_violations();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
