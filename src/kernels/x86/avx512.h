@@ -24,7 +24,9 @@
 #define AVX512_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { AVX512_AHEAD = 4096 }; // bytes that weights in lane form are asked for before their use
+// How many bytes before their use weights in lane form are asked for: far ahead into the second
+// level cache, which takes more requests at once, and shortly before into the first.
+enum { AVX512_FAR = 8192, AVX512_NEAR = 1024 };
 
 AVX512_INLINE __m512i avx512_u8(uint8_t v)
 {
@@ -47,15 +49,21 @@ AVX512_INLINE __m512i avx512_high_nibbles(__m512i v)
     return _mm512_and_si512(_mm512_srli_epi16(v, 4), avx512_u8(15));
 }
 
-// The two kernels of a format, from its description of the same name and `matmul`.
-#define AVX512_MATMUL(name, matmul)                              \
-    void avx512_matmul_##name(const struct matmul_args *a)       \
-    {                                                            \
-        matmul(a, &name, false);                                 \
-    }                                                            \
-    void avx512_matmul_lanes_##name(const struct matmul_args *a) \
-    {                                                            \
-        matmul(a, &name, true);                                  \
+// The two kernels of a format, from its description of the same name and `matmul`; both layouts are
+// one piece of code.
+#define AVX512_MATMUL(name, matmul)                                                              \
+    static                                                                                       \
+        __attribute__((noinline)) void name##_matmul(const struct matmul_args *a, bool in_lanes) \
+    {                                                                                            \
+        matmul(a, &name, in_lanes);                                                              \
+    }                                                                                            \
+    void avx512_matmul_##name(const struct matmul_args *a)                                       \
+    {                                                                                            \
+        name##_matmul(a, false);                                                                 \
+    }                                                                                            \
+    void avx512_matmul_lanes_##name(const struct matmul_args *a)                                 \
+    {                                                                                            \
+        name##_matmul(a, true);                                                                  \
     }
 
 // (a & mask) | b, one instruction.
@@ -141,51 +149,48 @@ AVX512_INLINE void avx512_turn16(uint8_t *out, const uint8_t *const row[LANE_ROW
     _mm512_storeu_si512(out + 192, _mm512_unpackhi_epi64(high01, high23));
 }
 
-// Asks for the lines [lo, hi) of 64 bytes from p + distance on; nothing need be there.
-AVX512_INLINE void avx512_ahead(const uint8_t *p, size_t distance, int lo, int hi)
-{
-    AVX512_UNROLL
-    for (int line = lo; line < hi; line++)
-        _mm_prefetch((const void *)((uintptr_t)p + distance + 64 * (size_t)line), _MM_HINT_T1);
-}
+// A block of 16 raw rows, at byte `at` of each, as a lane block; asks for later ones.
+void avx512_turn(uint8_t *out, const struct avx512_source *s, const struct avx512_fields *f,
+                 size_t at);
 
-// The 16 elements of `size` bytes (1 or 2) at row[i] + at, side by side.
-AVX512_INLINE void avx512_turn_small(uint8_t *out, const uint8_t *const row[LANE_ROWS], size_t at,
-                                     int size)
-{
-#define PAIR(i) (size == 2 ? load_u16(row[i] + at) : row[i][at])
-    __m256i v = _mm256_setr_epi16(PAIR(0), PAIR(1), PAIR(2), PAIR(3), PAIR(4), PAIR(5), PAIR(6),
-                                  PAIR(7), PAIR(8), PAIR(9), PAIR(10), PAIR(11), PAIR(12), PAIR(13),
-                                  PAIR(14), PAIR(15));
-#undef PAIR
-    if (size == 2)
-        _mm256_storeu_si256((void *)out, v);
-    else
-        _mm_storeu_si128((void *)out, _mm256_cvtepi16_epi8(v));
-}
-
-// Block `b` of the source's rows as a lane block. `turned`: room for one, which raw rows need; they
-// also ask for what comes later.
+// Block `b` of the source's rows as a lane block. `turned`: room for one, which raw rows need.
 AVX512_INLINE const uint8_t *avx512_block(const struct avx512_source *s,
                                           const struct avx512_fields *f, size_t b, uint8_t *turned)
 {
     size_t at = b * (size_t)f->bytes;
     if (s->in_lanes)
         return s->lanes + LANE_ROWS * at;
-    AVX512_UNROLL
-    for (int i = 0; i < LANE_ROWS; i++)
-        for (int line = 0; line < f->bytes; line += 64)
-            _mm_prefetch((const void *)(s->row[i] + s->ahead + at + (size_t)line), _MM_HINT_T1);
-    int end = f->words_at + 4 * f->words, word = f->words_at;
-    for (int i = 0; i < f->words_at; i += f->rest)
-        avx512_turn_small(turned + LANE_ROWS * i, s->row, at + (size_t)i, f->rest);
-    for (; word + 16 <= end; word += 16)
-        avx512_turn16(turned + LANE_ROWS * word, s->row, at + (size_t)word);
-    if (word < end) // the last four words, some of them again
-        avx512_turn16(turned + LANE_ROWS * (end - 16), s->row, at + (size_t)(end - 16));
-    for (int i = end; i < f->bytes; i += f->rest)
-        avx512_turn_small(turned + LANE_ROWS * i, s->row, at + (size_t)i, f->rest);
+    avx512_turn(turned, s, f, at);
     return turned;
+}
+
+// Where avx512_ahead begins while `lanes` is worked on: raw rows, which are asked for in turning,
+// have nothing to ask for and point at what they have.
+AVX512_INLINE uintptr_t avx512_next(const struct avx512_source *s, const uint8_t *lanes)
+{
+    return (uintptr_t)lanes + (s->in_lanes ? (uintptr_t)AVX512_NEAR : 0);
+}
+
+// Asks for the lines [lo, hi) of 64 bytes after `next` and for those far ahead; nothing need be
+// there.
+AVX512_INLINE void avx512_ahead(uintptr_t next, int lo, int hi)
+{
+    AVX512_UNROLL
+    for (int line = lo; line < hi; line++) {
+        _mm_prefetch((const void *)(next + AVX512_FAR - AVX512_NEAR + 64 * (uintptr_t)line),
+                     _MM_HINT_T1);
+        _mm_prefetch((const void *)(next + 64 * (uintptr_t)line), _MM_HINT_T0);
+    }
+}
+
+// Asks for some of the `bytes` at byte `at` of two groups in lane form, `asked` of which were asked
+// for: called with each tile of a panel, it has the next one ready without a rush.
+AVX512_INLINE void avx512_ask(const struct avx512_source sources[2], size_t at, size_t bytes,
+                              size_t *asked)
+{
+    for (int i = 0; i < 8 && *asked < bytes && sources[0].in_lanes; i++, *asked += 64)
+        for (int v = 0; v < 2; v++)
+            _mm_prefetch((const void *)((uintptr_t)sources[v].lanes + at + *asked), _MM_HINT_T0);
 }
 
 // Results of the rows [r, r + 16), as far as there are rows.

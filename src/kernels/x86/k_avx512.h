@@ -24,7 +24,7 @@
 
 #include "kernels/x86/avx512.h"
 
-enum { K_FEW = 8, K_TILE = 6, K_TOKENS = 128 /* that a panel is used for */ };
+enum { K_SUMS = 16, K_FEW = 8, K_TILE = 6, K_TOKENS = 128 /* that a panel is used for */ };
 
 // Of 16 rows.
 struct k_scales {
@@ -95,12 +95,12 @@ AVX512_INLINE __m512i k_scaled(__m512i isum, __m512i sum, __m512i scale)
 
 // ---- a few tokens ------------------------------------------------------------------------------
 
-// A stage's products of the planes [lo, hi) with `n` tokens, scaled and added to isum. Asks
-// for `lines` of memory `ahead` bytes on.
+// A stage's products of the planes [lo, hi) with `n` tokens, scaled and added to isum. Asks for
+// `lines` of memory from `next` on.
 AVX512_INLINE void k_planes(const struct k_format *f, const uint8_t *lanes,
                             const struct k_scales *s, int stage, int lo, int hi,
-                            const int8_t *const x[K_FEW], int n, __m512i isum[K_FEW], size_t ahead,
-                            int lines)
+                            const int8_t *const x[K_FEW], int n, __m512i isum[K_FEW],
+                            uintptr_t next, int lines)
 {
     __m512i sum[4][K_FEW];
     AVX512_UNROLL
@@ -112,7 +112,7 @@ AVX512_INLINE void k_planes(const struct k_format *f, const uint8_t *lanes,
     for (int i = 0; i < f->sub_words; i++) {
         __m512i w[4];
         f->words(w, lanes, stage, i);
-        avx512_ahead(lanes, ahead, i * lines / f->sub_words, (i + 1) * lines / f->sub_words);
+        avx512_ahead(next, i * lines / f->sub_words, (i + 1) * lines / f->sub_words);
         AVX512_UNROLL
         for (int p = lo; p < hi; p++) {
             int at = 4 * (f->sub_at(stage, p) * f->sub_words + i);
@@ -128,22 +128,20 @@ AVX512_INLINE void k_planes(const struct k_format *f, const uint8_t *lanes,
         isum[t] = k_scaled(isum[t], sum[p][t], s->scale[f->sub_at(stage, p)]);
 }
 
-// A block's products with `n` tokens.
+// A block's products with `n` tokens. Where there would be more sums than registers, words are
+// unpacked again for the other planes.
 AVX512_INLINE void k_products(const struct k_format *f, const struct avx512_source *source,
                               const uint8_t *lanes, const struct k_scales *s,
                               const int8_t *const x[K_FEW], int n, __m512i isum[K_FEW])
 {
     int stages = 64 / f->planes / f->sub_words;
-    int lines = source->in_lanes ? (LANE_ROWS * f->fields.bytes / stages + 63) / 64 : 0;
-    for (int stage = 0; stage < stages; stage++) {
-        size_t ahead = AVX512_AHEAD + 64 * (size_t)(stage * lines);
-        if (f->planes * n <= 2 * K_FEW) {
-            k_planes(f, lanes, s, stage, 0, f->planes, x, n, isum, ahead, lines);
-        } else { // more sums than registers: unpacked twice
-            k_planes(f, lanes, s, stage, 0, 2, x, n, isum, ahead, lines);
-            k_planes(f, lanes, s, stage, 2, 4, x, n, isum, ahead, 0);
-        }
-    }
+    int lines = (LANE_ROWS * f->fields.bytes / stages + 63) / 64;
+    int together = f->planes * n <= K_SUMS ? f->planes : 2 * n <= K_SUMS ? 2 : 1;
+    uintptr_t next = avx512_next(source, lanes);
+    for (int stage = 0; stage < stages; stage++, next += 64 * (uintptr_t)lines)
+        AVX512_UNROLL
+    for (int p = 0; p < f->planes; p += together)
+        k_planes(f, lanes, s, stage, p, p + together, x, n, isum, next, p ? 0 : lines);
 }
 
 AVX512_INLINE void k_few(const struct matmul_args *a, const struct k_format *f, bool in_lanes,
@@ -247,14 +245,11 @@ AVX512_INLINE void k_tiles(const struct k_format *f, const struct k_panel *panel
                            const struct avx512_source sources[2], const struct matmul_args *a,
                            int t, int n, size_t block, __m512 (*acc)[2])
 {
-    int end = t + n, lines = (LANE_ROWS * f->fields.bytes + 63) / 64, asked = 0;
-    size_t next = (block + 1) * LANE_ROWS * (size_t)f->fields.bytes;
+    int end = t + n;
+    size_t bytes = LANE_ROWS * (size_t)f->fields.bytes, asked = 0;
     for (int left = (n + K_TILE - 1) / K_TILE; left; left--) {
         int width = (end - t + left - 1) / left;
-        if (sources[0].in_lanes)
-            for (int i = 0; i < 8 && asked < lines; i++, asked++)
-                for (int v = 0; v < 2; v++)
-                    avx512_ahead(sources[v].lanes, next, asked, asked + 1);
+        avx512_ask(sources, (block + 1) * bytes, bytes, &asked);
         switch (width) { // more than K_FEW tokens make tiles of 4 to 6
         case 4:
             k_tile(f, panel, a, t, 4, block, acc);

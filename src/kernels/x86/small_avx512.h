@@ -63,7 +63,7 @@ AVX512_INLINE __m512 small_add(const struct small_format *f, __m512 acc, __m512i
 AVX512_INLINE void small_few(const struct matmul_args *a, const struct small_format *f,
                              bool in_lanes, int n)
 {
-    int lines = in_lanes ? (LANE_ROWS * f->fields.bytes + 63) / 64 : 0;
+    int lines = (LANE_ROWS * f->fields.bytes + 63) / 64;
     for (int r = a->row_lo; r < a->row_hi; r += LANE_ROWS) {
         struct avx512_source source = avx512_source_at(a, in_lanes, r);
         __m512 acc[SMALL_FEW];
@@ -73,7 +73,7 @@ AVX512_INLINE void small_few(const struct matmul_args *a, const struct small_for
         for (size_t b = 0; b < a->n_in / 32; b++) {
             uint8_t turned[LANE_ROWS * 64];
             const uint8_t *lanes = avx512_block(&source, &f->fields, b, turned);
-            avx512_ahead(lanes, AVX512_AHEAD, 0, lines);
+            avx512_ahead(avx512_next(&source, lanes), 0, lines);
             __m512i w[8], isum[SMALL_FEW];
             f->words(w, lanes);
             __m512 d = f->scale(lanes), m = small_min(f, lanes);
@@ -157,12 +157,14 @@ AVX512_INLINE void small_unpack(const struct small_format *f, struct small_panel
 
 // The tokens [t, t + n) over a panel, in tiles of nearly the same size.
 AVX512_INLINE void small_tiles(const struct small_format *f, const struct small_panel *panel,
-                               const struct matmul_args *a, int t, int n, size_t first, int blocks,
-                               __m512 (*acc)[2])
+                               const struct avx512_source sources[2], const struct matmul_args *a,
+                               int t, int n, size_t first, int blocks, __m512 (*acc)[2])
 {
     int end = t + n;
+    size_t bytes = LANE_ROWS * (size_t)f->fields.bytes, asked = 0;
     for (int left = (n + SMALL_TILE - 1) / SMALL_TILE; left; left--) {
         int width = (end - t + left - 1) / left;
+        avx512_ask(sources, (first + SMALL_BLOCKS) * bytes, SMALL_BLOCKS * bytes, &asked);
         switch (width) { // more than SMALL_FEW tokens make tiles of 4 to 6
         case 4:
             small_tile(f, panel, a, t, 4, first, blocks, acc);
@@ -195,7 +197,7 @@ AVX512_INLINE void small_block(const struct matmul_args *a, const struct small_f
         int blocks = n_blocks - b < SMALL_BLOCKS ? (int)(n_blocks - b) : SMALL_BLOCKS;
         for (int v = 0; v < 2; v++)
             small_unpack(f, &panel, v, &sources[v], b, blocks);
-        small_tiles(f, &panel, a, t, n, b, blocks, acc);
+        small_tiles(f, &panel, sources, a, t, n, b, blocks, acc);
     }
     for (int i = 0; i < n; i++)
         for (int v = 0; v < 2; v++)
