@@ -62,6 +62,9 @@ void backend_share(struct backend *b, void (*fn)(void *arg, int thread), void *a
 // (fractions of a second, however long a list runs), so that others can tell slow work from none.
 // NULL: ends it.
 void backend_count_progress(struct backend *b, _Atomic uint64_t *counter);
+// From now on *ns goes up by the time that threads spend inside operations, all threads together;
+// what a pass takes beyond it went to recording, claiming and waiting. NULL: ends it.
+void backend_count_work(struct backend *b, _Atomic int64_t *ns);
 // From now on `stop` is asked at every list_wait of a list that runs; where it says true, list_run
 // ends with ERR_FAILED and what the list writes is undefined. NULL: nobody is asked.
 void backend_stop_when(struct backend *b, bool (*stop)(void));

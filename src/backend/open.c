@@ -69,6 +69,11 @@ void backend_count_progress(struct backend *b, _Atomic uint64_t *counter)
     b->progress = counter;
 }
 
+void backend_count_work(struct backend *b, _Atomic int64_t *ns)
+{
+    b->work_ns = ns;
+}
+
 int buf_new(struct buf **out, struct backend *b, size_t size, const char *name, struct err *e)
 {
     (void)b; // memory of the CPU belongs to nobody

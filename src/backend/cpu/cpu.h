@@ -12,10 +12,12 @@
 // of each group until none is left, and takes a claimed unit through all operations of the group;
 // then it waits until all units of the phase are done. It does not wait for other threads as such:
 // one that lost its core, and holds no unit, holds nobody up, and when it is back it finds nothing
-// left to claim and catches up.
+// left to claim and catches up. Products have so many units that each thread begins with a share of
+// its own (shares.h); of anything else the next units are whoever's who asks.
 #pragma once
 
 #include "backend/backend.h"
+#include "backend/cpu/shares.h"
 #include "base/arena.h"
 #include "base/pool.h"
 
@@ -28,6 +30,7 @@ struct backend {
     const struct kernels *kernels;
     bool (*stop)(void);         // asked at every list_wait; NULL: nobody is asked
     _Atomic uint64_t *progress; // counts claims that were worked off; NULL: nobody watches
+    _Atomic int64_t *work_ns;   // time inside operations; NULL: nobody wants to know
     char description[64];
 };
 
@@ -39,6 +42,7 @@ struct buf {
 // What a unit of an operation is.
 enum split {
     SPLIT_OWN,    // the operation's own affair: it is a group by itself
+    SPLIT_SHARES, // likewise, and threads have shares of it
     SPLIT_ROWS,   // a row
     SPLIT_BLOCKS, // SPLIT_BLOCK_WIDTH columns of a row
     SPLIT_FIRST,  // one unit, thread 0's
@@ -75,7 +79,9 @@ struct op {
     _Alignas(64) atomic_int done; // first operation of a phase: units done
     int group_ops;                // first of a group: its length
     int phase_ops, phase_units;   // first of a phase: its length in operations, and its units
-    int units, step;              // units; how many are claimed at once
+    int units, step;              // units; how many are claimed at once, or at least
+    int product;                  // SPLIT_SHARES: which of list.shares
+    int64_t cost;                 // SPLIT_SHARES: of a unit, against others
     enum split split;
     enum piece_use use;
     int slot, n_slots; // of list.slots: pieces waited for, used or done with
@@ -130,6 +136,8 @@ struct list {
     struct op *ops;
     int n_ops, phase_start, group_start; // the phase and group that are being recorded
     bool shared;                         // some phase has work for more than one thread
+    struct shares shares;
+    int n_products; // recorded with SPLIT_SHARES
     struct slot *slots;
     int n_slots;
     struct attend_scratch *attend; // (n_threads)
@@ -158,7 +166,7 @@ struct op *list_next(struct list *l, void (*run)(struct list *, struct op *, str
 void op_reads(struct op *op, struct buf *u, int width);
 void op_writes(struct op *op, struct buf *u, int width);
 void op_uses(struct list *l, struct op *op, const struct weight *w);
-// SPLIT_OWN: op->units and op->step are set.
+// SPLIT_OWN, SPLIT_SHARES: op->units and op->step are set.
 void list_commit(struct list *l, struct op *op);
 
 // ---- running -----------------------------------------------------------------------------------

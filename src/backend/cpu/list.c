@@ -7,6 +7,7 @@
 #include "backend/cpu/cpu.h"
 #include "base/arith.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/guard.h"
 
 #include <stdlib.h>
@@ -24,6 +25,7 @@ static size_t plan_memory(const struct list_limits *m, int n_threads)
 {
     size_t total = arena_plan(0, (size_t)m->max_ops * sizeof(struct op));
     total = arena_plan(total, (size_t)m->max_pieces * sizeof(struct slot));
+    total = arena_plan(total, shares_size(n_threads, m->max_ops));
     total = attend_plan_memory(total, m, n_threads);
     return total;
 }
@@ -33,6 +35,8 @@ static void take_memory(struct list *l)
     const struct list_limits *m = &l->limits;
     l->ops = arena_take(&l->memory, (size_t)m->max_ops * sizeof(struct op));
     l->slots = arena_take(&l->memory, (size_t)m->max_pieces * sizeof(struct slot));
+    shares_init(&l->shares, arena_take(&l->memory, shares_size(l->backend->n_threads, m->max_ops)),
+                l->backend->n_threads, m->max_ops);
     attend_take_memory(l);
 }
 
@@ -88,7 +92,7 @@ void list_free(struct list *l)
 
 void list_reset(struct list *l)
 {
-    l->n_ops = l->phase_start = l->group_start = l->n_slots = 0;
+    l->n_ops = l->phase_start = l->group_start = l->n_slots = l->n_products = 0;
     l->shared = false;
     for (int act = 0; act < ACT_COUNT; act++)
         l->quantized[act].of = NULL;
@@ -184,6 +188,9 @@ static void start_group(struct list *l, struct op *op)
         most = 64;
     } else if (op->split == SPLIT_FIRST) {
         op->units = op->step = 1;
+    } else if (op->split == SPLIT_SHARES) {
+        CHECK((op->units + op->step - 1) / op->step <= SHARES_MAX_STEPS);
+        op->product = l->n_products++;
     }
     if (!op->step) {
         op->step = op->units / per_thread < most ? op->units / per_thread : most;
@@ -303,18 +310,59 @@ static bool claim(struct op *op, struct range *out)
     return true;
 }
 
-// This thread's units of the group that begins at `op`; their number.
-static int run_group(struct list *l, struct op *op, int thread)
+// Takes units of the group that begins at `op` through its operations; their number.
+static int run_units(struct list *l, struct op *op, struct range r, int thread)
+{
+    int64_t start = l->backend->work_ns ? clock_ns() : 0;
+    for (int i = 0; i < op->group_ops; i++)
+        op[i].run(l, &op[i], r, thread);
+    if (l->backend->work_ns && op->split != SPLIT_FIRST)
+        atomic_fetch_add_explicit(l->backend->work_ns, clock_ns() - start, memory_order_relaxed);
+    if (l->backend->progress)
+        atomic_fetch_add_explicit(l->backend->progress, 1, memory_order_relaxed);
+    return r.hi - r.lo;
+}
+
+// This thread's units of a group without shares.
+static int run_claims(struct list *l, struct op *op, int thread)
 {
     int units = 0;
     if (op->split == SPLIT_FIRST && thread)
         return 0;
-    for (struct range r; claim(op, &r); units += r.hi - r.lo) {
-        for (int i = 0; i < op->group_ops; i++)
-            op[i].run(l, &op[i], r, thread);
-        if (l->backend->progress)
-            atomic_fetch_add_explicit(l->backend->progress, 1, memory_order_relaxed);
+    for (struct range r; claim(op, &r);)
+        units += run_units(l, op, r, thread);
+    return units;
+}
+
+// This thread's own units of a product, or others' that are left.
+static int run_shares(struct list *l, struct op *op, int thread, bool own)
+{
+    int units = 0, n = (op->units + op->step - 1) / op->step;
+    for (struct steps s; own ? shares_own(&l->shares, op->product, n, thread, &s)
+                             : shares_steal(&l->shares, op->product, n, &s);) {
+        int end = s.hi * op->step;
+        struct range r = {s.lo * op->step, end < op->units ? end : op->units};
+        units += run_units(l, op, r, thread);
     }
+    if (l->shared)
+        l->shares.work[thread].done += units * op->cost;
+    return units;
+}
+
+// This thread's units of a phase. Others' shares come last, when its own of all groups are done.
+static int run_phase(struct list *l, struct op *phase, int thread)
+{
+    struct op *end = phase + phase->phase_ops;
+    int units = 0;
+    bool shares = false;
+    for (struct op *op = phase; op < end; op += op->group_ops) {
+        shares |= op->split == SPLIT_SHARES;
+        units +=
+            op->split == SPLIT_SHARES ? run_shares(l, op, thread, true) : run_claims(l, op, thread);
+    }
+    for (struct op *op = phase; shares && op < end; op += op->group_ops)
+        if (op->split == SPLIT_SHARES)
+            units += run_shares(l, op, thread, false);
     return units;
 }
 
@@ -322,12 +370,9 @@ static void run_thread(void *arg, int thread)
 {
     struct list *l = arg;
     guard_enter();
-    for (int start = 0, end; start < l->n_ops && !atomic_load(&l->failed); start = end) {
-        struct op *phase = &l->ops[start];
-        int units = 0;
-        end = start + phase->phase_ops;
-        for (int i = start; i < end; i += l->ops[i].group_ops)
-            units += run_group(l, &l->ops[i], thread);
+    for (int i = 0; i < l->n_ops && !atomic_load(&l->failed); i += l->ops[i].phase_ops) {
+        struct op *phase = &l->ops[i];
+        int units = run_phase(l, phase, thread);
         if (units)
             pool_add(l->backend->pool, &phase->done, units, phase->phase_units);
         pool_await(l->backend->pool, &phase->done, phase->phase_units);
@@ -341,6 +386,7 @@ int list_run(struct list *l, struct err *e)
     atomic_store(&l->failed, false);
     l->failure.code = 0;
     attend_reset(l);
+    shares_begin(&l->shares);
     for (int i = 0; i < l->n_ops; i++) {
         atomic_store_explicit(&l->ops[i].next, 0, memory_order_relaxed);
         atomic_store_explicit(&l->ops[i].done, 0, memory_order_relaxed);

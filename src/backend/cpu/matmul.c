@@ -1,13 +1,14 @@
-// Matrix products: activations quantized once per input and format, then rows of weights claimed by
-// whichever thread is free. A product's bits do not depend on who computed it.
+// Matrix products: activations quantized once per input and format, then rows of weights, of which
+// each thread begins with its share. A product's bits do not depend on who computed it.
 #include "backend/cpu/cpu.h"
 #include "base/check.h"
 #include "kernels/lanes.h"
 
 enum {
-    CLAIMS_PER_THREAD = 8, // so that a thread which lost its core does not hold the rest for long
-    CLAIM_ROWS = 16,       // a cache line of results, and a group of rows in lane form
-    CLAIM_BYTES = 1 << 15, // at least, weights times tokens: microseconds, where claiming costs 0.1
+    STEPS_PER_THREAD = 64, // the last are taken one by one, and threads end a phase so far apart
+    SHARED_STEPS = 4,      // a thread; with fewer, shares are not worth looking after
+    STEP_ROWS = 16,        // a cache line of results, and a group of rows in lane form
+    STEP_BYTES = 1 << 15,  // at least, weights times tokens: microseconds, where claiming costs 0.1
 };
 
 static void quantize_columns(struct list *l, struct op *op, int t, int lo, int hi)
@@ -87,17 +88,18 @@ static void run_matmul(struct list *l, struct op *op, struct range r, int thread
         f->matmul(&args);
 }
 
-// Rows to claim at once.
+// Rows of a step. Kernels take two groups at a time where there are so many.
 static int matmul_step(const struct list *l, const struct weight *w, int n)
 {
-    int n_threads = l->backend->n_threads, step = w->n_out / (n_threads * CLAIMS_PER_THREAD);
-    int64_t least = CLAIM_BYTES / ((int64_t)w->row_bytes * n), share = w->n_out / n_threads;
+    int n_threads = l->backend->n_threads, step = w->n_out / (n_threads * STEPS_PER_THREAD);
+    int64_t least = STEP_BYTES / ((int64_t)w->row_bytes * n), share = w->n_out / n_threads;
     least = least < share ? least : share;
+    int rows = share >= 4 * STEP_ROWS ? 2 * STEP_ROWS : STEP_ROWS;
     step = least > step ? (int)least : step;
-    return (step + CLAIM_ROWS) / CLAIM_ROWS * CLAIM_ROWS;
+    return step / rows * rows + rows;
 }
 
-_Static_assert(CLAIM_ROWS % LANE_ROWS == 0, "claims begin at groups of rows");
+_Static_assert(STEP_ROWS % LANE_ROWS == 0, "claims begin at groups of rows");
 
 void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n)
 {
@@ -106,9 +108,13 @@ void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weig
         return;
     enum act act = l->backend->kernels->format[w->type].act;
     struct buf *in = act == ACT_F32 ? x : quantized(l, x, w->n_in, n, act);
-    struct op *op = list_next(l, run_matmul, SPLIT_OWN, n, w->n_out);
+    int step = matmul_step(l, w, n);
+    int n_threads = l->backend->n_threads;
+    bool shares = n_threads > 1 && w->n_out / step >= SHARED_STEPS * n_threads;
+    struct op *op = list_next(l, run_matmul, shares ? SPLIT_SHARES : SPLIT_OWN, n, w->n_out);
     op->units = w->n_out;
-    op->step = matmul_step(l, w, n);
+    op->step = step;
+    op->cost = (int64_t)w->row_bytes * n;
     op->out = out;
     op->a = in;
     op->act = act;
