@@ -13,6 +13,29 @@ void neon_matmul_f32(const struct matmul_args *a);
 void neon_matmul_f16(const struct matmul_args *a);
 void neon_matmul_bf16(const struct matmul_args *a);
 
+#define ARM_FORMAT(name)                                        \
+    void neon_matmul_##name(const struct matmul_args *a);       \
+    void neon_matmul_lanes_##name(const struct matmul_args *a); \
+    void i8mm_matmul_##name(const struct matmul_args *a);       \
+    void i8mm_matmul_lanes_##name(const struct matmul_args *a);
+
+ARM_FORMAT(q4_0)
+ARM_FORMAT(q4_1)
+ARM_FORMAT(q5_0)
+ARM_FORMAT(q5_1)
+ARM_FORMAT(q8_0)
+ARM_FORMAT(iq4_nl)
+ARM_FORMAT(mxfp4)
+ARM_FORMAT(q2_k)
+ARM_FORMAT(q3_k)
+ARM_FORMAT(q4_k)
+ARM_FORMAT(q5_k)
+ARM_FORMAT(q6_k)
+ARM_FORMAT(iq4_xs)
+ARM_FORMAT(tq2_0)
+
+#undef ARM_FORMAT
+
 void neon_quantize_q8(void *out, const float *x, size_t n);
 void neon_quantize_q8k(void *out, const float *x, size_t n);
 

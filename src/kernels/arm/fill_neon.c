@@ -3,6 +3,10 @@
 // time.
 #include "kernels/arm/arm.h"
 
+#define FORMAT(type, name)                            \
+    k->format[WT_##type].matmul = neon_matmul_##name; \
+    k->format[WT_##type].matmul_lanes = neon_matmul_lanes_##name
+
 void neon_fill(struct kernels *k)
 {
     k->isa = isa_name(ISA_NEON);
@@ -10,6 +14,20 @@ void neon_fill(struct kernels *k)
     k->format[WT_F32].matmul = neon_matmul_f32;
     k->format[WT_F16].matmul = neon_matmul_f16;
     k->format[WT_BF16].matmul = neon_matmul_bf16;
+    FORMAT(Q4_0, q4_0);
+    FORMAT(Q4_1, q4_1);
+    FORMAT(Q5_0, q5_0);
+    FORMAT(Q5_1, q5_1);
+    FORMAT(Q8_0, q8_0);
+    FORMAT(IQ4_NL, iq4_nl);
+    FORMAT(MXFP4, mxfp4);
+    FORMAT(Q2_K, q2_k);
+    FORMAT(Q3_K, q3_k);
+    FORMAT(Q4_K, q4_k);
+    FORMAT(Q5_K, q5_k);
+    FORMAT(Q6_K, q6_k);
+    FORMAT(IQ4_XS, iq4_xs);
+    FORMAT(TQ2_0, tq2_0);
     k->quantize[ACT_Q8] = neon_quantize_q8;
     k->quantize[ACT_Q8K] = neon_quantize_q8k;
     k->rms_norm = neon_rms_norm;
