@@ -48,3 +48,8 @@ void neon_rope_halves(float *x, const float *cos, const float *sin, int n_rot);
 void neon_exp_vector(float *out, const float *x, size_t n);
 void neon_f32_to_f16(uint16_t *out, const float *x, size_t n);
 void neon_f16_to_f32(float *out, const uint16_t *x, size_t n);
+
+void neon_attend_f32(const struct attend_args *a);
+void neon_attend_f16(const struct attend_args *a);
+void neon_attend_q8_0(const struct attend_args *a);
+void neon_attn_merge(struct attn_partial *into, const struct attn_partial *p, int head_dim);

@@ -39,4 +39,8 @@ void neon_fill(struct kernels *k)
     k->exp = neon_exp_vector;
     k->f32_to_f16 = neon_f32_to_f16;
     k->f16_to_f32 = neon_f16_to_f32;
+    k->attend[KV_F32] = neon_attend_f32;
+    k->attend[KV_F16] = neon_attend_f16;
+    k->attend[KV_Q8_0] = neon_attend_q8_0;
+    k->attn_merge = neon_attn_merge;
 }
