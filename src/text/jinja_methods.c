@@ -114,8 +114,7 @@ static struct jinja_value split_white(struct jinja_run *r, struct jinja_string s
             return out;
         size_t from = at;
         if (most >= 0 && (int64_t)out.list->n == most) {
-            struct jinja_value rest = part(r, s, from, s.n);
-            jinja_push(r, out, strip(r, &rest, &(struct jinja_args){0}, STRIP_RIGHT));
+            jinja_push(r, out, part(r, s, from, s.n));
             return out;
         }
         while (at < s.n && !is_white(character(s, at, &n)))
