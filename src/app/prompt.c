@@ -1,7 +1,7 @@
 // The prompt: see prompt.h.
 #include "app/prompt.h"
 
-#include "text/chatml.h"
+#include "text/chat.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -69,25 +69,65 @@ void prompt_free(struct prompt *p)
     *p = (struct prompt){0};
 }
 
-int prompt_encode(struct prompt *p, const struct vocab *v, const struct options *o, struct ids *out,
-                  struct err *e)
+// Bytes that are no UTF-8 are passed on.
+static json_t *message(const char *role, const char *text, size_t length)
+{
+    json_t *content = json_stringn(text, length);
+    if (!content)
+        content = json_stringn_nocheck(text, length);
+    return json_pack("{ss so}", "role", role, "content", content);
+}
+
+// What is said, after what the system is told. NULL: no memory.
+static json_t *messages_of(const struct prompt *p, const char *system)
+{
+    size_t length = p->length; // the newline that ends a piped line is not part of what is said
+    length -= length && p->text[length - 1] == '\n';
+    json_t *list = json_array();
+    bool made =
+        list &&
+        (!system || !json_array_append_new(list, message("system", system, strlen(system)))) &&
+        !json_array_append_new(list, message("user", p->text, length));
+    if (!made) {
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+static int encode_chat(struct prompt *p, const struct chat *c, const char *system, struct ids *out,
+                       struct err *e)
+{
+    struct chat_request r = {.messages = messages_of(p, system), .answer = true};
+    if (!r.messages)
+        return err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
+    int rc = chat_encode(c, &r, out, e);
+    json_decref(r.messages);
+    return rc;
+}
+
+int prompt_encode(struct prompt *p, const struct gguf *g, const struct vocab *v,
+                  const struct options *o, struct ids *out, struct err *e)
 {
     const char *system = options_text(o, OPT_SYSTEM);
-    int rc;
-    p->chat = !options_flag(o, OPT_RAW) && chatml_supported(v);
-    if (system && !p->chat)
-        return err_set(e, ERR_USAGE, "--system needs a conversation, but %s",
-                       options_flag(o, OPT_RAW)
-                           ? "--raw continues plain text; use one of the two"
-                           : "this model has no ChatML tokens; write it into the prompt");
-    if (p->chat) {
-        size_t length = p->length; // the newline that ends a piped line is not part of what is said
-        length -= length && p->text[length - 1] == '\n';
-        rc = chatml_encode(v, system, p->text, length, out, e);
-    } else {
-        rc = vocab_encode(v, p->text, p->length, ENCODE_SPECIAL, out, e);
-    }
+    bool raw = options_flag(o, OPT_RAW);
+    struct gguf_string source = {0};
+    struct chat *c = NULL;
+    gguf_get_string(g, "tokenizer.chat_template", &source);
+    int rc = raw ? 0 : chat_open(&c, source, v, e);
+    if (rc)
+        return rc;
+    p->chat = c;
+    if (system && !c)
+        rc = err_set(e, ERR_USAGE, "--system needs a conversation, but %s",
+                     raw ? "--raw continues plain text; use one of the two"
+                         : "this model has no chat template and no ChatML tokens; write it into "
+                           "the prompt");
+    if (!rc)
+        rc = c ? encode_chat(p, c, system, out, e)
+               : vocab_encode(v, p->text, p->length, ENCODE_SPECIAL, out, e);
     if (!rc && !out->n)
         rc = err_set(e, ERR_USAGE, "the prompt is empty, and this model cannot begin with nothing");
+    chat_free(c);
     return rc;
 }

@@ -163,7 +163,7 @@ static int run(const struct options *o, struct err *e)
         rc = loaded_open(&r.loaded, options_arg(o, 0), o, &wants, e);
     r.open_ns = clock_ns() - start;
     if (!rc)
-        rc = prompt_encode(&r.prompt, r.loaded.vocab, o, &r.ids, e);
+        rc = prompt_encode(&r.prompt, r.loaded.gguf, r.loaded.vocab, o, &r.ids, e);
     if (!rc)
         rc = session_fits(r.loaded.pipeline, r.ids.n, e);
     if (!rc) {

@@ -138,27 +138,87 @@ static int encode_between(struct encoder *x, const char *text, size_t length,
     return encode_plain(x, text + at, length - at);
 }
 
-int vocab_encode(const struct vocab *v, const char *text, size_t length, int flags, struct ids *out,
-                 struct err *e)
+static int check_length(size_t length, struct err *e)
 {
     if (length > VOCAB_MAX_TEXT_BYTES)
         return err_set(e, ERR_FAILED,
                        "a text of %zu bytes is too long to tokenize at once; at most %d are "
                        "supported",
                        length, VOCAB_MAX_TEXT_BYTES);
+    return 0;
+}
+
+// Text in which the tokens of `special` are found as wholes.
+static int encode_text(struct encoder *x, const struct special *special, const char *text,
+                       size_t length)
+{
+    struct special_matches found;
+    int rc;
+    if (special_find(special, text, length, &found))
+        rc = err_set(x->err, ERR_NO_MEMORY, "no memory to tokenize a text of %zu bytes", length);
+    else
+        rc = encode_between(x, text, length, &found);
+    free(found.match);
+    return rc;
+}
+
+int vocab_encode(const struct vocab *v, const char *text, size_t length, int flags, struct ids *out,
+                 struct err *e)
+{
+    struct encoder x = {.vocab = v, .out = out, .err = e};
+    size_t before = out->n;
+    int rc = check_length(length, e);
+    if (rc)
+        return rc;
+    if (flags & ENCODE_SPECIAL && v->add_bos && v->bos >= 0)
+        ids_push(out, v->bos);
+    rc = encode_text(&x, flags & ENCODE_CONTROL ? &v->special : &v->user_defined, text, length);
+    if (!rc && flags & ENCODE_SPECIAL && v->add_eos && v->eos >= 0)
+        ids_push(out, v->eos);
+    if (rc)
+        out->n = before;
+    merger_fini(&x.merger);
+    return rc;
+}
+
+// Control tokens found in the template's own text; between them lie stretches in which only
+// user-defined tokens are.
+static int encode_marked(struct encoder *x, const char *text, const uint8_t *marks, size_t length,
+                         const struct special_matches *l)
+{
+    const struct vocab *v = x->vocab;
+    size_t at = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct special_match *m = &l->match[i];
+        if (!vocab_is_control(v, m->id) || memchr(marks + m->at, 1, m->end - m->at))
+            continue;
+        int rc = encode_text(x, &v->user_defined, text + at, m->at - at);
+        if (rc)
+            return rc;
+        ids_push(x->out, m->id);
+        at = m->end;
+    }
+    return encode_text(x, &v->user_defined, text + at, length - at);
+}
+
+int vocab_encode_marked(const struct vocab *v, const char *text, const uint8_t *marks,
+                        size_t length, struct ids *out, struct err *e)
+{
     struct encoder x = {.vocab = v, .out = out, .err = e};
     struct special_matches found;
     size_t before = out->n;
-    int rc = 0;
-    if (flags & ENCODE_SPECIAL && v->add_bos && v->bos >= 0)
-        ids_push(out, v->bos);
-    const struct special *special = flags & ENCODE_CONTROL ? &v->special : &v->user_defined;
-    if (special_find(special, text, length, &found))
+    int rc = check_length(length, e);
+    if (rc)
+        return rc;
+    if (v->add_bos && v->bos >= 0) {
+        struct gguf_string bos = vocab_token_text(v, v->bos);
+        if (length < bos.length || memcmp(text, bos.text, bos.length))
+            ids_push(out, v->bos);
+    }
+    if (special_find(&v->special, text, length, &found))
         rc = err_set(e, ERR_NO_MEMORY, "no memory to tokenize a text of %zu bytes", length);
     else
-        rc = encode_between(&x, text, length, &found);
-    if (!rc && flags & ENCODE_SPECIAL && v->add_eos && v->eos >= 0)
-        ids_push(out, v->eos);
+        rc = encode_marked(&x, text, marks, length, &found);
     if (rc)
         out->n = before;
     free(found.match);

@@ -41,6 +41,12 @@ enum {
 int vocab_encode(const struct vocab *v, const char *text, size_t length, int flags, struct ids *out,
                  struct err *e);
 
+// A text made by a template: marks[i] is 1 where byte i is somebody's own text. Control tokens are
+// found where no byte is marked, and only there; BOS is put in front where the model asks for it
+// and the text does not begin with it.
+int vocab_encode_marked(const struct vocab *v, const char *text, const uint8_t *marks,
+                        size_t length, struct ids *out, struct err *e);
+
 int vocab_size(const struct vocab *v);
 int32_t vocab_bos(const struct vocab *v); // -1: none; likewise below
 int32_t vocab_eos(const struct vocab *v);

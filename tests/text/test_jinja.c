@@ -223,13 +223,135 @@ static void the_cases_of_llama_cpp_that_jinja2_agrees_with_are_equal(void **stat
         fail_msg("%zu of %zu cases differ", wrong, i);
 }
 
+// ---- the language ------------------------------------------------------------------------------
+
+static void values_are_written_as_python_writes_them(void **state)
+{
+    (void)state;
+    check("{{ [1, 2.0, 'a\\'b', none, true, {'k': (1,)}] }}", "{}",
+          "[1, 2.0, \"a'b\", None, True, {'k': (1,)}]");
+    check("{{ 1e16 }} {{ 1e-5 }} {{ 0.1 }} {{ 100.0 }} {{ -0.0 }} {{ 123456.75 }}", "{}",
+          "1e+16 1e-05 0.1 100.0 -0.0 123456.75");
+    check("{{ 7 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 2 ** 10 }} {{ 7 / 2 }}", "{}",
+          "3 -4 2 1024 3.5");
+    check("{{ x | tojson }}", "{\"x\": {\"a\": [1, 2.5, null], \"b\": \"\\u00e9\\n<\"}}",
+          "{\"a\": [1, 2.5, null], \"b\": \"\xc3\xa9\\n<\"}");
+    check("{{ x | tojson(indent=2) }}", "{\"x\": {\"a\": [1], \"b\": []}}",
+          "{\n  \"a\": [\n    1\n  ],\n  \"b\": []\n}");
+}
+
+static void scopes_are_those_of_jinja(void **state)
+{
+    (void)state;
+    check("{% set x = 1 %}{% for i in [1, 2] %}{% set x = i %}{% endfor %}{{ x }}", "{}", "1");
+    check("{% set n = namespace(x=1) %}{% for i in [1, 2] %}{% set n.x = i %}{% endfor %}{{ n.x }}",
+          "{}", "2");
+    check("{% if true %}{% set x = 3 %}{% endif %}{{ x }}", "{}", "3");
+    check("{% macro m(a, b='d') %}{{ a }}{{ b }}{{ caller is defined }}{% endmacro %}"
+          "{{ m(1) }}{{ m(b=2, a=3) }}",
+          "{}", "1dFalse32False");
+    check("{% macro m() %}<{{ caller() }}>{% endmacro %}{% call m() %}x{% endcall %}", "{}", "<x>");
+    check("{% for x in [3, 1, 2] if x > 1 %}{{ loop.index }}/{{ loop.length }}:{{ x }}"
+          "{{ ',' if not loop.last }}{% else %}none{% endfor %}",
+          "{}", "1/2:3,2/2:2");
+    check("{% for a in [1] recursive %}{{ a }}{{ loop([]) if a else '' }}{% endfor %}", "{}", "1");
+}
+
+static void strings_are_cut_by_characters(void **state)
+{
+    (void)state;
+    check("{{ s[1] }}{{ s[-1] }}{{ s[::-1] }}{{ s[1:3] }}{{ s | length }}",
+          "{\"s\": \"a\\u00e9\\u4f60z\"}",
+          "\xc3\xa9zz\xe4\xbd\xa0\xc3\xa9"
+          "a\xc3\xa9\xe4\xbd\xa0"
+          "4");
+    check("{{ '\\u00a0 x\\t'.strip() }}|{{ 'xxaxx'.strip('x') }}|{{ 'a b  c'.split() }}", "{}",
+          "x|a|['a', 'b', 'c']");
+}
+
+static void what_a_template_may_not_do_is_refused(void **state)
+{
+    (void)state;
+    check_refused("{% include 'x' %}", "a statement that chat templates may use");
+    check_refused("{{ [].append(1) }}", "may not change a list");
+    check_refused("{{ {}.update({}) }}", "may not change a dict");
+    check_refused("{{ ''.__class__.__mro__ }}", "has no attribute '__class__'");
+    check_refused("{{ nothing.x }}", "'nothing' is undefined");
+    check_refused("{{ 1 | unheard_of }}", "no filter named 'unheard_of'");
+    check_refused("{% if x %}", "{% endif %} is missing");
+    check_refused("{{ 'x }}", "a string is not closed");
+    check_refused("{{ 1 + 'a' }}", "does not go between");
+    check_refused("\n\n{{ 1 / 0 }}", "line 3: division by zero");
+}
+
+static void what_does_not_end_is_ended(void **state)
+{
+    (void)state;
+    check_refused("{% for i in range(1000000000) %}{% endfor %}", "more than 256 MiB");
+    check_refused("{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}"
+                  "{% endfor %}",
+                  "more than 256 MiB");
+    check_refused(
+        "{% set l = range(9000) | list %}{{ l | map('string') | select('in', l) | list }}",
+        "20000000 steps");
+    check_refused("{{ 'x' * 1000000000 }}", "steps");
+    check_refused("{% set n = namespace(x='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}"
+                  "{% set n.x = n.x + n.x %}{% endfor %}",
+                  "more than");
+    check_refused("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nested");
+    char *deep = malloc(20000);
+    assert_non_null(deep);
+    strcpy(deep, "{{ ");
+    while (strlen(deep) < 16000)
+        strcat(deep, "not not not not not not not not not not not not not not not not ");
+    strcat(deep, "1 }}");
+    check_refused(deep, "nested");
+    free(deep);
+}
+
+static void marks_follow_the_bytes(void **state)
+{
+    (void)state;
+    static const char *const trusted[] = {"t", NULL};
+    static const struct {
+        const char *source, *text, *marks;
+    } cases[] = {
+        {"<{{ m }}{{ t }}>", "<usertemplate>", "01111000000000"},
+        {"{{ m[1:3] ~ 'x' ~ m | upper }}", "sexUSER", "1101111"},
+        {"{{ (m + '!') | replace('s', 'SS') }}", "uSSer!", "100110"},
+        {"{{ [m, t] | join('-') }}", "user-template", "1111000000000"},
+        {"{{ m | tojson }}", "\"user\"", "011110"},
+        {"{{ {'a': m} }}", "{'a': 'user'}", "0000000111100"},
+        {"{% set x %}{{ m }}.{% endset %}{{ x | trim }}", "user.", "11110"},
+        {"{% macro q(s) %}[{{ s }}]{% endmacro %}{{ q(m) }}", "[user]", "011110"},
+        {"{{ m | length }}", "4", "0"},
+    };
+    json_t *variables = json_pack("{ssss}", "m", "user", "t", "template");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rendered r = render(cases[i].source, variables, NULL, trusted);
+        if (!same_text(&r, cases[i].text))
+            fail_msg("%s: %s", cases[i].source, r.rc ? r.e.text : r.text.text);
+        for (size_t k = 0; k < r.text.n; k++)
+            if (r.text.marks[k] != cases[i].marks[k] - '0')
+                fail_msg("%s: byte %zu is %smarked", cases[i].source, k,
+                         r.text.marks[k] ? "" : "not ");
+        jinja_text_free(&r.text);
+    }
+    json_decref(variables);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_render_of_the_test_data_is_equal),
         cmocka_unit_test(the_cases_of_hugging_face_are_equal),
+        cmocka_unit_test(values_are_written_as_python_writes_them),
+        cmocka_unit_test(scopes_are_those_of_jinja),
+        cmocka_unit_test(strings_are_cut_by_characters),
+        cmocka_unit_test(what_a_template_may_not_do_is_refused),
+        cmocka_unit_test(what_does_not_end_is_ended),
+        cmocka_unit_test(marks_follow_the_bytes),
         cmocka_unit_test(the_cases_of_llama_cpp_that_jinja2_agrees_with_are_equal),
     };
-    (void)check, (void)check_refused;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
