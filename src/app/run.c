@@ -196,7 +196,8 @@ const struct verb verb_run = {
     .usage = "MODEL [PROMPT]",
     .text = "MODEL is the path of a GGUF file, or demo. The prompt comes from the command line or "
             "from standard input. It is put to the model as a turn of a conversation when the "
-            "model knows ChatML; otherwise, and with --raw, the model continues it as plain "
+            "model has a chat template or knows ChatML; otherwise, and with --raw, the model "
+            "continues it as plain "
             "text.\n\nWith --workers this machine waits for others to join with the token that it "
             "prints, and the model's layers are shared out among them. The answer is the same, "
             "token for token.\n\nCtrl-C ends the answer where it is (exit code 130). When the "
