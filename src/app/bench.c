@@ -249,6 +249,7 @@ const struct verb verb_bench = {
                                             {OPT_HOPS, NULL},
                                             {OPT_PAYLOAD, "32K"},
                                             {OPT_THREADS, "0"},
+                                            {OPT_PIN, "auto"},
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},
                                             {OPT_LAYOUT, "auto"},

@@ -48,6 +48,7 @@ static void choose(struct local_options *local, const struct hparams *h, const s
     int isa = options_enum(o, OPT_ISA);
     *local = (struct local_options){
         .n_threads = (int)options_int(o, OPT_THREADS),
+        .pin = (enum pin)options_enum(o, OPT_PIN),
         .isa = isa < ISA_COUNT ? (enum isa)isa : ISA_COUNT,
         .kv_type = (enum kv_type)options_enum(o, OPT_KV),
         .max_sessions = w->max_sessions,

@@ -2,6 +2,7 @@
 #include "app/options.h"
 
 #include "app/bench.h"
+#include "backend/backend.h"
 #include "base/log.h"
 #include "base/pool.h"
 #include "hub/synthesis.h"
@@ -15,6 +16,7 @@
 // In the order of their enums, or looked up by name.
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const kv_types[] = {"f32", "f16", "q8_0", NULL};
+static const char *const pins[] = {"off", "auto", "on", NULL};
 static const char *const scorings[] = {"every", "half", NULL};
 static const char *const outputs[] = {"table", "md", "csv", "json", NULL};
 static const char *const wires[] = {"f32", "f16", NULL};
@@ -30,6 +32,7 @@ _Static_assert(SYNTHESIS_SPM + 2 == sizeof tokenizers / sizeof *tokenizers, "tok
 _Static_assert(BENCH_OUTPUT_COUNT + 1 == sizeof outputs / sizeof *outputs, "outputs of a bench");
 _Static_assert(WIRE_ACTIVATION_COUNT + 1 == sizeof wires / sizeof *wires, "activations");
 _Static_assert(WEIGHTS_LANES + 2 == sizeof layouts / sizeof *layouts, "layouts");
+_Static_assert(PIN_ON + 2 == sizeof pins / sizeof *pins, "pins");
 _Static_assert(ISA_COUNT + 2 == sizeof isas / sizeof *isas, "instruction sets");
 
 const struct option_spec option_table[OPT_COUNT] = {
@@ -40,7 +43,10 @@ const struct option_spec option_table[OPT_COUNT] = {
     [OPT_JSON] = {"json", 0, OPTION_FLAG, .help = "print JSON"},
 
     [OPT_THREADS] = {"threads", 't', OPTION_INT, .value = "N", .max = POOL_MAX_THREADS,
-                     .help = "compute threads; 0: what this machine has"},
+                     .help = "compute threads; 0: one for each core of this machine"},
+    [OPT_PIN] = {"pin", 0, OPTION_ENUM, .names = pins,
+                 .help = "keep each thread on a processor of its own; auto: where hyper-threads or "
+                         "slow cores are left over"},
     [OPT_ISA] = {"isa", 0, OPTION_ENUM, .names = isas,
                  .help = "instruction set of the kernels; auto: the best of this machine"},
     [OPT_LAYOUT] = {"layout", 0, OPTION_ENUM, .names = layouts,

@@ -34,6 +34,7 @@ enum option_id {
     OPT_JSON,
     // the engine
     OPT_THREADS,
+    OPT_PIN,
     OPT_ISA,
     OPT_LAYOUT,
     OPT_KV,

@@ -98,6 +98,7 @@ const struct verb verb_perplexity = {
     .options = (const struct verb_option[]){{OPT_CTX, "512"},
                                             {OPT_SCORING, "half"},
                                             {OPT_THREADS, "0"},
+                                            {OPT_PIN, "auto"},
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},
                                             {OPT_LAYOUT, "auto"},

@@ -46,14 +46,24 @@ struct weight {
     int32_t n_in, n_out;
 };
 
+// Whether each compute thread stays on a processor of its own, which it locks against other Rondos
+// (base/pins.h).
+enum pin {
+    PIN_OFF,
+    PIN_AUTO, // where there are better and worse places, because hyper-threads or slow cores are
+              // left over; the caller's thread stays free
+    PIN_ON,   // or it is an error; the caller's thread too
+};
+
 struct backend_options {
     int n_threads; // 0: pool_default_threads()
-    enum isa isa;  // ISA_COUNT: isa_detect()
+    enum pin pin;
+    enum isa isa; // ISA_COUNT: isa_detect()
 };
 
 int backend_open_cpu(struct backend **out, const struct backend_options *o, struct err *e);
 void backend_free(struct backend *b);
-const char *backend_describe(const struct backend *b); // "cpu avx2, 2 threads"
+const char *backend_describe(const struct backend *b); // "cpu avx2, 2 threads, pinned"
 const struct kernels *backend_kernels(const struct backend *b);
 // Runs fn(arg, thread) on every thread of the device that is free, and on the caller's as thread 0;
 // back when all of them are. The work must get done whoever comes.

@@ -7,6 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int pin_threads(struct backend *b, enum pin pin, struct err *e)
+{
+    const struct cores *c = cores_here();
+    bool choice = b->n_threads <= c->n_able && b->n_threads < c->n;
+    if (pin == PIN_OFF || (pin == PIN_AUTO && !choice))
+        return 0;
+    if (pins_take(&b->pins, "", c, pin == PIN_AUTO ? c->n_able : c->n, b->n_threads))
+        pool_pin(b->pool, b->pins.cpu, pin == PIN_ON);
+    else if (pin == PIN_ON)
+        return err_set(e, ERR_USAGE,
+                       "cannot keep %d threads on processors of their own: this program may use "
+                       "%d, and other Rondos may hold some; ask for fewer with --threads, or "
+                       "leave out --pin",
+                       b->n_threads, c->n);
+    return 0;
+}
+
 int backend_open_cpu(struct backend **out, const struct backend_options *o, struct err *e)
 {
     int n_threads = o->n_threads ? o->n_threads : pool_default_threads();
@@ -30,8 +47,13 @@ int backend_open_cpu(struct backend **out, const struct backend_options *o, stru
                        "--threads",
                        n_threads);
     }
-    snprintf(b->description, sizeof b->description, "cpu %s, %d thread%s", b->kernels->isa,
-             n_threads, n_threads == 1 ? "" : "s");
+    int rc = pin_threads(b, o->pin, e);
+    if (rc) {
+        backend_free(b);
+        return rc;
+    }
+    snprintf(b->description, sizeof b->description, "cpu %s, %d thread%s%s", b->kernels->isa,
+             n_threads, n_threads == 1 ? "" : "s", b->pins.n ? ", pinned" : "");
     *out = b;
     return 0;
 }
@@ -41,6 +63,7 @@ void backend_free(struct backend *b)
     if (!b)
         return;
     pool_free(b->pool);
+    pins_drop(&b->pins);
     free(b);
 }
 

@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ struct worker {
 };
 
 struct pool {
-    int n;
+    int n, caller_cpu;
     struct worker *workers; // n - 1 of them; thread 0 is the caller
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -173,7 +174,7 @@ struct pool *pool_new(int n_threads)
     struct pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
     if (!p)
         return NULL;
-    *p = (struct pool){.n = 1, .state = REGION_CLOSED};
+    *p = (struct pool){.n = 1, .caller_cpu = -1, .state = REGION_CLOSED};
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     p->workers = calloc((size_t)n_threads, sizeof *p->workers);
@@ -207,6 +208,30 @@ void pool_free(struct pool *p)
     free(p);
 }
 
+static void pin_thread(pthread_t thread, int cpu)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    pthread_setaffinity_np(thread, sizeof set, &set); // where it fails, the thread stays free
+}
+
+void pool_pin(struct pool *p, const int *cpus, bool caller)
+{
+    p->caller_cpu = caller ? cpus[0] : -1;
+    for (int i = 1; i < p->n; i++)
+        pin_thread(p->workers[i - 1].thread, cpus[i]);
+}
+
+static void pin_caller(const struct pool *p)
+{
+    static _Thread_local int pinned = -1;
+    if (p->caller_cpu >= 0 && p->caller_cpu != pinned) {
+        pin_thread(pthread_self(), p->caller_cpu);
+        pinned = p->caller_cpu;
+    }
+}
+
 int pool_threads(const struct pool *p)
 {
     return p->n;
@@ -216,6 +241,7 @@ void pool_run(struct pool *p, void (*fn)(void *arg, int thread), void *arg)
 {
     p->fn = fn;
     p->arg = arg;
+    pin_caller(p);
     open_region(p);
     fn(arg, 0);
     pool_await(p, &p->finished, p->n - 1);
@@ -226,6 +252,7 @@ void pool_share(struct pool *p, void (*fn)(void *arg, int thread), void *arg)
 {
     p->fn = fn;
     p->arg = arg;
+    pin_caller(p);
     open_region(p);
     fn(arg, 0);
     close_region(p);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 struct pool;
 
@@ -10,6 +11,10 @@ struct pool;
 enum { POOL_MAX_THREADS = 256 };
 struct pool *pool_new(int n_threads);
 void pool_free(struct pool *p);
+// Keeps thread i on processor cpus[i], where it may be there. Thread 0 is the caller's own, and
+// threads that it starts inherit its place: it is kept, from its next region on, if `caller` says
+// so.
+void pool_pin(struct pool *p, const int *cpus, bool caller);
 int pool_threads(const struct pool *p);
 
 // Runs fn(arg, thread) on every thread and returns when all are done. One region at a time.

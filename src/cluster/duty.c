@@ -140,6 +140,7 @@ static int load(struct duty *d, struct err *e)
 {
     struct stage_options stage = {
         .n_threads = d->o.n_threads,
+        .pin = d->o.pin,
         .isa = d->o.isa,
         .weights = {.form = d->o.form},
         .kv_type = (enum kv_type)d->offer.kv,

@@ -26,6 +26,7 @@ struct duty_options {
     const struct tls_identity *identity;
     struct duty_model *model;
     int n_threads;
+    enum pin pin;
     enum isa isa;
     enum weights_form form;
     struct mailbox *mail;

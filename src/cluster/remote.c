@@ -302,6 +302,7 @@ static int open_parts(struct remote *r, const struct model *m, struct err *e)
     const struct local_options *o = &r->o.engine;
     struct stage_options stage = {
         .n_threads = o->n_threads,
+        .pin = o->pin,
         .isa = o->isa,
         .kv_type = o->kv_type,
         .kv_pages = r->base.info.kv_pages,

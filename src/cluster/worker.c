@@ -216,6 +216,7 @@ static void load(struct worker *w)
         .identity = w->identity,
         .model = &w->model,
         .n_threads = w->o.n_threads,
+        .pin = w->o.pin,
         .isa = w->o.isa,
         .form = w->o.form,
         .mail = w->mail,

@@ -20,7 +20,8 @@ struct worker_options {
     const char *host;       // to listen on; NULL: all interfaces
     uint16_t port;          // 0: any
     int n_threads;          // 0: pool_default_threads()
-    enum isa isa;           // ISA_COUNT: isa_detect()
+    enum pin pin;
+    enum isa isa; // ISA_COUNT: isa_detect()
     enum weights_form form;
     // What happens, one line for people each time; on the caller's thread.
     void (*say)(void *ctx, const char *line);

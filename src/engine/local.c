@@ -113,6 +113,7 @@ static int open_parts(struct local *l, const struct model *m, const struct local
     const struct hparams *h = model_hparams(m);
     struct stage_options stage = {
         .n_threads = o->n_threads,
+        .pin = o->pin,
         .isa = o->isa,
         .kv_type = o->kv_type,
         .kv_pages = l->base.info.kv_pages,

@@ -10,7 +10,8 @@
 
 struct local_options {
     int n_threads; // 0: pool_default_threads()
-    enum isa isa;  // ISA_COUNT: isa_detect()
+    enum pin pin;
+    enum isa isa; // ISA_COUNT: isa_detect()
     enum kv_type kv_type;
     int max_sessions, max_context, max_batch;
     int max_outputs; // tokens of one batch that may want logits, or their hidden state

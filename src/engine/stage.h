@@ -16,7 +16,8 @@ struct stage {
 
 struct stage_options {
     int n_threads; // 0: pool_default_threads()
-    enum isa isa;  // ISA_COUNT: isa_detect()
+    enum pin pin;
+    enum isa isa; // ISA_COUNT: isa_detect()
     enum kv_type kv_type;
     int kv_pages, max_sessions, max_context, max_batch;
     struct weights_options weights;

@@ -3,6 +3,8 @@
 #include "support.h"
 
 #include "backend/backend.h"
+#include "base/cores.h"
+#include "base/pool.h"
 #include "base/rng.h"
 #include "kernels/encode.h"
 #include "kernels/kv_chunk.h"
@@ -594,6 +596,33 @@ static void what_a_machine_cannot_do_is_refused(void **state)
     backend_free(b);
 }
 
+static void threads_are_pinned_by_one_backend_at_a_time(void **state)
+{
+    (void)state;
+    struct backend *one = NULL, *other = NULL;
+    struct err e = {0};
+    struct backend_options o = {.n_threads = 1, .isa = ISA_COUNT, .pin = PIN_ON};
+    int n = cores_here()->n;
+    if (n > POOL_MAX_THREADS)
+        test_skip("%d processors are more than threads can be had", n);
+    o.n_threads = n;
+    if (backend_open_cpu(&one, &o, &e))
+        test_skip("another program has processors of this machine: %s", e.text);
+    assert_non_null(strstr(backend_describe(one), ", pinned"));
+    o.n_threads = 1;
+    assert_int_equal(backend_open_cpu(&other, &o, &e), ERR_USAGE);
+    assert_non_null(strstr(e.text, "--pin"));
+    e.code = 0;
+    o.pin = PIN_AUTO; // gets along without
+    assert_ok(backend_open_cpu(&other, &o, &e), &e);
+    assert_null(strstr(backend_describe(other), "pinned"));
+    backend_free(other);
+    backend_free(one);
+    o.pin = PIN_ON;
+    assert_ok(backend_open_cpu(&one, &o, &e), &e);
+    backend_free(one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -608,6 +637,7 @@ int main(void)
         cmocka_unit_test(attention_does_not_depend_on_threads_batches_or_splits),
         cmocka_unit_test(sessions_and_windows_keep_to_their_pages),
         cmocka_unit_test(what_a_machine_cannot_do_is_refused),
+        cmocka_unit_test(threads_are_pinned_by_one_backend_at_a_time),
     };
     return cmocka_run_group_tests_name("ops", tests, NULL, NULL);
 }

@@ -2,7 +2,10 @@
 #include "support.h"
 
 #include "base/cores.h"
+#include "base/pins.h"
+#include "base/pool.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +271,67 @@ static void this_machine_has_a_core(void **state)
         assert_true(CPU_ISSET(c->cpu[i].number, &set));
 }
 
+static void a_processor_is_pinned_to_by_one_program_only(void **state)
+{
+    (void)state;
+    struct tree t;
+    struct pins first, second, third;
+    tree_open(&t);
+    put_laptop(&t);
+    const struct cores *c = look(&t, 0, 8);
+    assert_true(pins_take(&first, t.root, c, c->n_able, 3));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(first.cpu[i], i);
+    assert_false(pins_take(&second, t.root, c, c->n_able, 2)); // one core is left
+    assert_int_equal(second.n, 0);
+    assert_true(pins_take(&second, t.root, c, c->n_able, 1)); // which the failed one gave back
+    assert_int_equal(second.cpu[0], 3);
+    assert_true(pins_take(&third, t.root, c, c->n, 4));
+    assert_int_equal(third.cpu[0], 4);
+    pins_drop(&first);
+    pins_drop(&third);
+    assert_true(pins_take(&first, t.root, c, c->n_able, 3));
+    assert_int_equal(first.cpu[0], 0);
+    pins_drop(&first);
+    pins_drop(&second);
+    pins_drop(&second);
+}
+
+static void tell_processors(void *arg, int thread)
+{
+    cpu_set_t *sets = arg;
+    sched_getaffinity(0, sizeof *sets, &sets[thread]);
+}
+
+// A caller with a pool, in a thread of its own, since it may be kept somewhere.
+static void *run_pinned(void *caller)
+{
+    const struct cores *c = cores_here();
+    int cpus[3] = {c->cpu[c->n - 1].number, c->cpu[0].number, c->cpu[c->n - 1].number};
+    cpu_set_t *sets = calloc(3, sizeof *sets);
+    struct pool *p = pool_new(3);
+    assert_true(p && sets);
+    pool_pin(p, cpus, caller != NULL);
+    pool_run(p, tell_processors, sets);
+    for (int i = 0; i < 3; i++) {
+        bool kept = i > 0 || caller;
+        assert_int_equal(CPU_COUNT(&sets[i]), kept ? 1 : c->n);
+        assert_true(!kept || CPU_ISSET(cpus[i], &sets[i]));
+    }
+    pool_free(p);
+    free(sets);
+    return NULL;
+}
+
+static void pinned_threads_stay_where_they_are_put(void **state)
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, run_pinned, NULL), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, run_pinned, state), 0);
+    pthread_join(thread, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +344,8 @@ int main(void)
         cmocka_unit_test(the_smallest_quota_on_the_way_up_counts),
         cmocka_unit_test(a_mount_of_a_part_of_the_hierarchy_is_understood),
         cmocka_unit_test(quotas_of_the_first_version_are_read),
+        cmocka_unit_test(a_processor_is_pinned_to_by_one_program_only),
+        cmocka_unit_test(pinned_threads_stay_where_they_are_put),
         cmocka_unit_test(this_machine_has_a_core),
     };
     return cmocka_run_group_tests_name("cores", tests, NULL, NULL);

@@ -19,6 +19,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/shares.h"
 #include "base/arena.h"
+#include "base/pins.h"
 #include "base/pool.h"
 
 #include <stdatomic.h>
@@ -26,6 +27,7 @@
 
 struct backend {
     struct pool *pool;
+    struct pins pins; // n = 0: threads go where the system puts them
     int n_threads;
     const struct kernels *kernels;
     bool (*stop)(void);         // asked at every list_wait; NULL: nobody is asked
