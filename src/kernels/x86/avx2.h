@@ -181,14 +181,20 @@ AVX2_INLINE struct avx2_rows avx2_rows_of(const struct avx2_rows *rows, bool in_
     return copy;
 }
 
-// Asks for `bytes` from `at` on of the eight rows behind `rows`, one group of rows ahead of use: a
-// row is too short for the hardware to find the pattern of eight streams by itself. A group in lane
-// form is one stream, which it finds.
+enum { AVX2_LANES_AHEAD = 1 << 14 }; // bytes: a microsecond of reading
+
+// Asks for what follows the `bytes` from `at` on of the eight rows: of raw rows the same bytes of
+// the rows `distance` behind, since a row is too short for the hardware to find the pattern of
+// eight streams by itself; of lanes, one stream, what comes a little later.
 AVX2_INLINE void avx2_rows_ahead(const struct avx2_rows *rows, size_t at, size_t bytes,
                                  size_t distance)
 {
-    if (rows->in_lanes)
+    if (rows->in_lanes) {
+        const uint8_t *eight = rows->group + LANE_ROWS * at + 8 * bytes * rows->half;
+        for (size_t line = 0; line < 8 * bytes; line += 64)
+            _mm_prefetch((const void *)(eight + AVX2_LANES_AHEAD + line), _MM_HINT_T1);
         return;
+    }
     AVX2_UNROLL
     for (int i = 0; i < 8; i++)
         for (size_t line = 0; line < bytes; line += 64)

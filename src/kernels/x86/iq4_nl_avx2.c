@@ -126,12 +126,12 @@ AVX2_INLINE void scales_iq4_xs(struct k_scales *s, const struct avx2_rows *rows,
 }
 
 AVX2_INLINE void piece_iq4_xs(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at,
-                              int piece)
+                              size_t piece)
 {
     __m256i table = table_of(codebook_iq4_nl);
     AVX2_UNROLL
-    for (int i = 0; i < 2; i++)
-        look_up(w + 8 * i, rows, at + (size_t)(XS_QS_AT + 32 * piece + 16 * i), table);
+    for (size_t i = 0; i < 2; i++)
+        look_up(w + 8 * i, rows, at + XS_QS_AT + 32 * piece + 16 * i, table);
 }
 
 static const struct k_format iq4_xs = {.bytes = 136,

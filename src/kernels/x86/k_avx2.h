@@ -47,8 +47,8 @@ struct k_dot {
 // What a format tells the loops; constant at compile time, so that nothing of it is left.
 struct k_format {
     size_t bytes, d_at;
-    int sub_words;    // words of four weights in a sub-block: 8 or 4
-    int groups;       // words whose products may be added in 16 bits; wide: of the panel's halves
+    size_t sub_words; // words of four weights in a sub-block: 8 or 4
+    size_t groups;    // words whose products may be added in 16 bits; wide: of the panel's halves
     bool has_min;     // with a scale of their own; else pair holds what corrects for the offset
     bool wide;        // a piece has signed bytes; pair holds 128 sc
     bool in_quarters; // a piece holds 4 words of each quarter of a half block, else 16 in a row
@@ -57,7 +57,7 @@ struct k_format {
     struct k_dot (*dot)(const uint8_t *block, const struct act_q8k *x);
     // Fills scale and pair, and a piece of the words.
     void (*scales)(struct k_scales *s, const struct avx2_rows *rows, size_t at);
-    void (*piece)(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece);
+    void (*piece)(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, size_t piece);
     // Instead of both: all words, scale and pair.
     void (*unpack)(__m256i w[64], struct k_scales *s, const struct avx2_rows *rows, size_t at);
 };
@@ -68,7 +68,7 @@ AVX2_INLINE const struct act_q8k *k_act(const struct matmul_args *a, int t, size
 }
 
 // The sub-block that the words of a piece from `first` on belong to.
-AVX2_INLINE int k_sub(const struct k_format *f, int piece, int first)
+AVX2_INLINE size_t k_sub(const struct k_format *f, size_t piece, size_t first)
 {
     if (f->in_quarters)
         return piece / 2 * 8 + piece % 2 + first / f->sub_words * 2;
@@ -196,17 +196,17 @@ AVX2_INLINE void k_ends(const struct k_format *f, struct k_scales *s, const stru
 
 // The products of one sub-block's words, `n_w` times, with `n` tokens, scaled and added to isum.
 AVX2_INLINE void k_sub_block(const struct k_format *f, const __m256i *const w[2],
-                             const __m256i scale[2], int n_w, int sub, const int8_t *const x[4],
+                             const __m256i scale[2], int n_w, size_t sub, const int8_t *const x[4],
                              int n, __m256i isum[4][2])
 {
     AVX2_UNROLL
-    for (int first = 0; first < f->sub_words; first += f->groups) {
+    for (size_t first = 0; first < f->sub_words; first += f->groups) {
         __m256i s[4][2];
         AVX2_UNROLL
-        for (int g = first; g < first + f->groups; g++)
+        for (size_t g = first; g < first + f->groups; g++)
             AVX2_UNROLL
         for (int i = 0; i < n; i++) {
-            __m256i q = avx2_broadcast4(x[i] + 4 * (sub * f->sub_words + g));
+            __m256i q = avx2_broadcast4(x[i] + 4 * sub * f->sub_words + 4 * g);
             AVX2_UNROLL
             for (int v = 0; v < n_w; v++) {
                 __m256i product = _mm256_maddubs_epi16(w[v][g], q);
@@ -223,13 +223,13 @@ AVX2_INLINE void k_sub_block(const struct k_format *f, const __m256i *const w[2]
 
 // The same of words of signed bytes: no two products fit 16 bits.
 AVX2_INLINE void k_signed_sub_block(const struct k_format *f, const __m256i *w, __m256i scale,
-                                    int sub, const int8_t *const x[4], int n, __m256i isum[4][2])
+                                    size_t sub, const int8_t *const x[4], int n, __m256i isum[4][2])
 {
     AVX2_UNROLL
-    for (int g = 0; g < f->sub_words; g++)
+    for (size_t g = 0; g < f->sub_words; g++)
         AVX2_UNROLL
     for (int i = 0; i < n; i++) {
-        __m256i q = avx2_broadcast4(x[i] + 4 * (sub * f->sub_words + g));
+        __m256i q = avx2_broadcast4(x[i] + 4 * sub * f->sub_words + 4 * g);
         __m256i product = avx2_signed_products(w[g], q);
         isum[i][0] = _mm256_add_epi32(isum[i][0], _mm256_madd_epi16(product, scale));
     }
@@ -280,12 +280,12 @@ AVX2_INLINE void k_few_block(const struct k_format *f, const struct matmul_args 
         isum[i][0] = _mm256_setzero_si256();
         x[i] = k_act(a, i, block)->q;
     }
-    for (int piece = 0; piece < 64 / K_PIECE; piece++) {
+    for (size_t piece = 0; piece < 64 / K_PIECE; piece++) {
         __m256i w[K_PIECE];
         f->piece(w, rows, at, piece);
         AVX2_UNROLL
-        for (int first = 0; first < K_PIECE; first += f->sub_words) {
-            int sub = k_sub(f, piece, first);
+        for (size_t first = 0; first < K_PIECE; first += f->sub_words) {
+            size_t sub = k_sub(f, piece, first);
             const __m256i *const words[2] = {w + first, NULL};
             if (f->wide)
                 k_signed_sub_block(f, words[0], s.scale[sub], sub, x, n, isum);
@@ -335,13 +335,13 @@ AVX2_INLINE void k_unpack(const struct k_format *f, struct k_panel *p, int v,
         return;
     }
     f->scales(&p->s[v], rows, at);
-    for (int piece = 0; piece < 64 / K_PIECE; piece++) {
+    for (size_t piece = 0; piece < 64 / K_PIECE; piece++) {
         __m256i words[K_PIECE];
         f->piece(words, rows, at, piece);
         AVX2_UNROLL
-        for (int g = 0; g < K_PIECE; g++) {
-            int in_sub = g % f->sub_words;
-            int to = k_sub(f, piece, g - in_sub) * f->sub_words + in_sub;
+        for (size_t g = 0; g < K_PIECE; g++) {
+            size_t in_sub = g % f->sub_words;
+            size_t to = k_sub(f, piece, g - in_sub) * f->sub_words + in_sub;
             p->w[v][to] = f->wide ? avx2_low_nibbles(words[g]) : words[g];
             if (f->wide)
                 p->high[v][to] = avx2_moved_high(words[g]);
@@ -363,7 +363,7 @@ AVX2_INLINE void k_tile(const struct k_format *f, const struct k_panel *p,
         AVX2_UNROLL
         for (int i = 0; i < n; i++)
             isum[i][0] = isum[i][1] = _mm256_setzero_si256();
-        for (int sub = 0; sub < 64 / f->sub_words; sub++) {
+        for (size_t sub = 0; sub < 64 / f->sub_words; sub++) {
             const __m256i *const words[2] = {low + sub * f->sub_words, other + sub * f->sub_words};
             __m256i sc = p->s[v].scale[sub];
             const __m256i scale[2] = {sc, f->wide ? _mm256_slli_epi16(sc, 4) : p->s[1].scale[sub]};

@@ -95,10 +95,11 @@ AVX2_INLINE void scales_q3_k(struct k_scales *s, const struct avx2_rows *rows, s
 }
 
 // 16 of the 32 bytes of a half: words of each quarter.
-AVX2_INLINE void quarters(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t qs_at, int piece)
+AVX2_INLINE void quarters(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t qs_at,
+                          size_t piece)
 {
     __m256i packed[4];
-    avx2_turn16(packed, rows, qs_at + 16 * (size_t)piece);
+    avx2_turn16(packed, rows, qs_at + 16 * piece);
     AVX2_UNROLL
     for (int g = 0; g < 4; g++)
         AVX2_UNROLL
@@ -106,17 +107,19 @@ AVX2_INLINE void quarters(__m256i w[K_PIECE], const struct avx2_rows *rows, size
         w[4 * k + g] = two_bits(packed[g], k);
 }
 
-AVX2_INLINE void piece_q2_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
+AVX2_INLINE void piece_q2_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at,
+                            size_t piece)
 {
     quarters(w, rows, at + Q2_QS_AT, piece);
 }
 
-AVX2_INLINE void piece_q3_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
+AVX2_INLINE void piece_q3_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at,
+                            size_t piece)
 {
-    const __m128i down = _mm_cvtsi32_si128(piece / 2 * 4); // to the bits of this half
+    const __m128i down = _mm_cvtsi32_si128((int)(piece / 2 * 4)); // to the bits of this half
     __m256i high[4];
     quarters(w, rows, at + Q3_QS_AT, piece);
-    avx2_turn16(high, rows, at + Q3_HMASK_AT + (size_t)(piece % 2 * 16));
+    avx2_turn16(high, rows, at + Q3_HMASK_AT + piece % 2 * 16);
     AVX2_UNROLL
     for (int g = 0; g < 4; g++)
         AVX2_UNROLL

@@ -89,9 +89,10 @@ AVX2_INLINE void scales(struct k_scales *s, const struct avx2_rows *rows, size_t
     }
 }
 
-AVX2_INLINE void piece_q4_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
+AVX2_INLINE void piece_q4_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at,
+                            size_t piece)
 {
-    size_t qs_at = at + 16 + 32 * (size_t)piece;
+    size_t qs_at = at + 16 + 32 * piece;
     __m256i packed[8];
     avx2_turn16(packed, rows, qs_at);
     avx2_turn16(packed + 4, rows, qs_at + 16);
@@ -102,10 +103,11 @@ AVX2_INLINE void piece_q4_k(__m256i w[K_PIECE], const struct avx2_rows *rows, si
     }
 }
 
-AVX2_INLINE void piece_q5_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
+AVX2_INLINE void piece_q5_k(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at,
+                            size_t piece)
 {
     const __m256i top = avx2_u8(16);
-    const __m128i down = _mm_cvtsi32_si128(2 * piece);
+    const __m128i down = _mm_cvtsi32_si128((int)(2 * piece));
     __m256i high[8];
     avx2_turn16(high, rows, at + 16);
     avx2_turn16(high + 4, rows, at + 32);

@@ -51,9 +51,9 @@ AVX2_INLINE void scales(struct k_scales *s, const struct avx2_rows *rows, size_t
         s->pair[j] = _mm256_slli_epi16(k_widen(packed[j / 2], j % 2 * 2, j % 2 * 2 + 1), 5);
 }
 
-AVX2_INLINE void piece(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, int piece)
+AVX2_INLINE void piece(__m256i w[K_PIECE], const struct avx2_rows *rows, size_t at, size_t piece)
 {
-    size_t h = (size_t)(piece / 2), from = (size_t)(piece % 2 * 16);
+    size_t h = piece / 2, from = piece % 2 * 16;
     __m256i low0[4], low1[4], high[4];
     avx2_turn16(low0, rows, at + 64 * h + from);
     avx2_turn16(low1, rows, at + 64 * h + 32 + from);
