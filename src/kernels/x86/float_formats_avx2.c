@@ -78,22 +78,45 @@ AVX2_INLINE void tile(const struct matmul_args *a, const struct float_weights *f
         }
 }
 
-AVX2_INLINE void matmul(const struct matmul_args *a, const struct float_weights *f)
+enum { TILE_ROWS = 4, TILE_TOKENS = 3, NEAR_BYTES = 1 << 18 };
+
+// The tokens [t, t + n).
+AVX2_INLINE void some_tokens(const struct matmul_args *a, const struct float_weights *f, int t,
+                             int n)
 {
     int r = a->row_lo;
-    if (a->n_tokens == 1)
-        for (; r + 8 <= a->row_hi; r += 8)
-            tile(a, f, r, 8, 0, 1);
-    for (; r + 4 <= a->row_hi; r += 4) {
-        int t = 0;
-        for (; t + 3 <= a->n_tokens; t += 3)
-            tile(a, f, r, 4, t, 3);
-        for (; t < a->n_tokens; t++)
-            tile(a, f, r, 4, t, 1);
+    for (; r + TILE_ROWS <= a->row_hi; r += TILE_ROWS) {
+        int i = 0;
+        for (; i + TILE_TOKENS <= n; i += TILE_TOKENS)
+            tile(a, f, r, TILE_ROWS, t + i, TILE_TOKENS);
+        for (; i < n; i++)
+            tile(a, f, r, TILE_ROWS, t + i, 1);
     }
     for (; r < a->row_hi; r++)
-        for (int t = 0; t < a->n_tokens; t++)
-            tile(a, f, r, 1, t, 1);
+        for (int i = 0; i < n; i++)
+            tile(a, f, r, 1, t + i, 1);
+}
+
+AVX2_INLINE void one_token(const struct matmul_args *a, const struct float_weights *f)
+{
+    int r = a->row_lo;
+    for (; r + 8 <= a->row_hi; r += 8)
+        tile(a, f, r, 8, 0, 1);
+    for (; r < a->row_hi; r++)
+        tile(a, f, r, 1, 0, 1);
+}
+
+// As many tokens at a time as stay in the near cache while all rows pass by them.
+AVX2_INLINE void matmul(const struct matmul_args *a, const struct float_weights *f)
+{
+    if (a->n_tokens == 1) {
+        one_token(a, f);
+        return;
+    }
+    size_t tiles = NEAR_BYTES / (TILE_TOKENS * sizeof(float)) / a->n_in;
+    int step = tiles < 1 ? TILE_TOKENS : tiles > 64 ? 64 * TILE_TOKENS : (int)tiles * TILE_TOKENS;
+    for (int t = 0; t < a->n_tokens; t += step)
+        some_tokens(a, f, t, a->n_tokens - t < step ? a->n_tokens - t : step);
 }
 
 void avx2_matmul_f32(const struct matmul_args *a)
