@@ -16,6 +16,8 @@
 #include <immintrin.h>
 
 #define AVX512_INLINE static inline __attribute__((always_inline))
+// For what is done once in a block: its constants shall not take registers from the products.
+#define AVX512_CALLED static __attribute__((noinline))
 
 // Accumulators live in arrays of registers, which needs the loops over them unrolled.
 #if defined(__clang__)
@@ -49,8 +51,8 @@ AVX512_INLINE __m512i avx512_high_nibbles(__m512i v)
     return _mm512_and_si512(_mm512_srli_epi16(v, 4), avx512_u8(15));
 }
 
-// The two kernels of a format, from its description of the same name and `matmul`; both layouts are
-// one piece of code.
+// The two kernels of a format, from its description of the same name and `matmul`. Both layouts are
+// one piece of code, but turning raw rows for one token only is not worth it.
 #define AVX512_MATMUL(name, matmul)                                                              \
     static                                                                                       \
         __attribute__((noinline)) void name##_matmul(const struct matmul_args *a, bool in_lanes) \
@@ -59,7 +61,10 @@ AVX512_INLINE __m512i avx512_high_nibbles(__m512i v)
     }                                                                                            \
     void avx512_matmul_##name(const struct matmul_args *a)                                       \
     {                                                                                            \
-        name##_matmul(a, false);                                                                 \
+        if (a->n_tokens == 1)                                                                    \
+            avx2_matmul_##name(a);                                                               \
+        else                                                                                     \
+            name##_matmul(a, false);                                                             \
     }                                                                                            \
     void avx512_matmul_lanes_##name(const struct matmul_args *a)                                 \
     {                                                                                            \
@@ -74,6 +79,12 @@ AVX512_INLINE __m512i avx512_and_or(__m512i a, __m512i mask, __m512i b)
 
 // sum + the dot product of four unsigned weights and four signed activations in each lane.
 AVX512_INLINE __m512i avx512_dot4(__m512i sum, __m512i w, __m512i x)
+{
+    return _mm512_dpbusd_epi32(sum, w, x);
+}
+
+// The same, here and now: left alone, gcc loads activations early and spills them.
+AVX512_INLINE __m512i avx512_dot4_now(__m512i sum, __m512i w, __m512i x)
 {
     sum = _mm512_dpbusd_epi32(sum, w, x);
     __asm__("" : "+v"(sum));
@@ -183,14 +194,34 @@ AVX512_INLINE void avx512_ahead(uintptr_t next, int lo, int hi)
     }
 }
 
-// Asks for some of the `bytes` at byte `at` of two groups in lane form, `asked` of which were asked
-// for: called with each tile of a panel, it has the next one ready without a rush.
-AVX512_INLINE void avx512_ask(const struct avx512_source sources[2], size_t at, size_t bytes,
-                              size_t *asked)
+// What is left to ask for of the next weights in lane form of two groups, while a panel is used.
+struct avx512_asking {
+    uintptr_t at[2];
+    size_t left; // bytes
+};
+
+// The `bytes` at byte `at` of both groups.
+AVX512_INLINE struct avx512_asking avx512_asking_for(const struct avx512_source sources[2],
+                                                     size_t at, size_t bytes)
 {
-    for (int i = 0; i < 8 && *asked < bytes && sources[0].in_lanes; i++, *asked += 64)
-        for (int v = 0; v < 2; v++)
-            _mm_prefetch((const void *)((uintptr_t)sources[v].lanes + at + *asked), _MM_HINT_T0);
+    struct avx512_asking asking = {.left = sources[0].in_lanes ? bytes : 0};
+    for (int v = 0; v < 2; v++)
+        asking.at[v] = (uintptr_t)sources[v].lanes + at;
+    return asking;
+}
+
+// A few lines at a time: more at once would stall until memory took them.
+AVX512_INLINE void avx512_ask(struct avx512_asking *asking)
+{
+    enum { LINES = 3 };
+    if (!asking->left)
+        return;
+    for (int v = 0; v < 2; v++) {
+        for (int i = 0; i < LINES; i++)
+            _mm_prefetch((const void *)(asking->at[v] + 64 * (uintptr_t)i), _MM_HINT_T0);
+        asking->at[v] += 64 * LINES;
+    }
+    asking->left -= asking->left < 64 * LINES ? asking->left : 64 * LINES;
 }
 
 // Results of the rows [r, r + 16), as far as there are rows.

@@ -118,7 +118,7 @@ AVX512_INLINE void k_planes(const struct k_format *f, const uint8_t *lanes,
             int at = 4 * (f->sub_at(stage, p) * f->sub_words + i);
             AVX512_UNROLL
             for (int t = 0; t < n; t++)
-                sum[p][t] = avx512_dot4(sum[p][t], w[p], avx512_broadcast4(x[t] + at));
+                sum[p][t] = avx512_dot4_now(sum[p][t], w[p], avx512_broadcast4(x[t] + at));
         }
     }
     AVX512_UNROLL
@@ -181,47 +181,12 @@ AVX512_INLINE void k_few(const struct matmul_args *a, const struct k_format *f, 
 
 // ---- many tokens -------------------------------------------------------------------------------
 
-// The block's sums of 32 rows and `n` tokens from t on, added to acc.
-AVX512_INLINE void k_tile(const struct k_format *f, const struct k_panel *panel,
-                          const struct matmul_args *a, int t, int n, size_t block, __m512 (*acc)[2])
-{
-    __m512i isum[K_TILE][2];
-    const int8_t *x[K_TILE];
-    AVX512_UNROLL
-    for (int i = 0; i < n; i++) {
-        isum[i][0] = isum[i][1] = _mm512_setzero_si512();
-        x[i] = k_act(a, t + i, block)->q;
-    }
-    const __m512i(*w)[2] = panel->w;
-    for (int sub = 0; sub < 64 / f->sub_words; sub++, w += f->sub_words) {
-        __m512i sum[K_TILE][2];
-        AVX512_UNROLL
-        for (int i = 0; i < n; i++)
-            sum[i][0] = sum[i][1] = _mm512_setzero_si512();
-        AVX512_UNROLL
-        for (int g = 0; g < f->sub_words; g++)
-            AVX512_UNROLL
-        for (int i = 0; i < n; i++) {
-            __m512i q = avx512_broadcast4(x[i] + 4 * (sub * f->sub_words + g));
-            sum[i][0] = avx512_dot4(sum[i][0], w[g][0], q);
-            sum[i][1] = avx512_dot4(sum[i][1], w[g][1], q);
-        }
-        AVX512_UNROLL
-        for (int i = 0; i < n; i++)
-            AVX512_UNROLL
-        for (int v = 0; v < 2; v++)
-            isum[i][v] = k_scaled(isum[i][v], sum[i][v], panel->s[v].scale[sub]);
-    }
-    AVX512_UNROLL
-    for (int i = 0; i < n; i++) {
-        const struct act_q8k *xb = k_act(a, t + i, block);
-        int16_t sums[16];
-        k_sums(f, sums, xb);
-        AVX512_UNROLL
-        for (int v = 0; v < 2; v++)
-            acc[i][v] = k_add(f, acc[i][v], isum[i][v], &panel->s[v], sums, xb->d);
-    }
-}
+// Adds a block's sums of 32 rows and the tokens [t, t + n), n > K_FEW, to acc, in tiles of nearly
+// the same size; of the format sub_words and has_min count. In a file of its own: it is the same
+// for all formats, and gcc spills when constants of other loops take registers away.
+void avx512_k_tiles(const struct k_format *f, const struct k_panel *panel,
+                    const struct matmul_args *a, int t, int n, size_t block,
+                    struct avx512_asking *asking, __m512 (*acc)[2]);
 
 AVX512_INLINE void k_unpack(const struct k_format *f, struct k_panel *panel, int v,
                             const struct avx512_source *source, size_t block)
@@ -240,32 +205,6 @@ AVX512_INLINE void k_unpack(const struct k_format *f, struct k_panel *panel, int
     }
 }
 
-// The tokens [0, n) over a panel, in tiles of nearly the same size.
-AVX512_INLINE void k_tiles(const struct k_format *f, const struct k_panel *panel,
-                           const struct avx512_source sources[2], const struct matmul_args *a,
-                           int t, int n, size_t block, __m512 (*acc)[2])
-{
-    int end = t + n;
-    size_t bytes = LANE_ROWS * (size_t)f->fields.bytes, asked = 0;
-    for (int left = (n + K_TILE - 1) / K_TILE; left; left--) {
-        int width = (end - t + left - 1) / left;
-        avx512_ask(sources, (block + 1) * bytes, bytes, &asked);
-        switch (width) { // more than K_FEW tokens make tiles of 4 to 6
-        case 4:
-            k_tile(f, panel, a, t, 4, block, acc);
-            break;
-        case 5:
-            k_tile(f, panel, a, t, 5, block, acc);
-            break;
-        case 6:
-            k_tile(f, panel, a, t, 6, block, acc);
-            break;
-        }
-        t += width;
-        acc += width;
-    }
-}
-
 // 32 rows from r on (the second 16 may be the first again) and the tokens [t, t + n).
 AVX512_INLINE void k_block(const struct matmul_args *a, const struct k_format *f, bool in_lanes,
                            int r, int t, int n)
@@ -273,6 +212,7 @@ AVX512_INLINE void k_block(const struct matmul_args *a, const struct k_format *f
     int second = r + LANE_ROWS < a->row_hi ? r + LANE_ROWS : r;
     struct avx512_source sources[2] = {avx512_source_at(a, in_lanes, r),
                                        avx512_source_at(a, in_lanes, second)};
+    size_t bytes = LANE_ROWS * (size_t)f->fields.bytes;
     __m512 acc[K_TOKENS][2];
     for (int i = 0; i < n; i++)
         acc[i][0] = acc[i][1] = _mm512_setzero_ps();
@@ -280,7 +220,8 @@ AVX512_INLINE void k_block(const struct matmul_args *a, const struct k_format *f
         struct k_panel panel;
         for (int v = 0; v < 2; v++)
             k_unpack(f, &panel, v, &sources[v], b);
-        k_tiles(f, &panel, sources, a, t, n, b, acc);
+        struct avx512_asking asking = avx512_asking_for(sources, (b + 1) * bytes, bytes);
+        avx512_k_tiles(f, &panel, a, t, n, b, &asking, acc);
     }
     for (int i = 0; i < n; i++)
         for (int v = 0; v < 2; v++)

@@ -18,7 +18,7 @@ AVX512_INLINE __m512i pair_of(__m512i v, int j)
 }
 
 // The 6-bit scales and minima.
-AVX512_INLINE void scales(struct k_scales *s, const uint8_t *lanes)
+AVX512_CALLED void scales(struct k_scales *s, const uint8_t *lanes)
 {
     const __m512i six = avx512_u8(0x3f), top = avx512_u8(0x30);
     __m512i a = avx512_word(lanes, SCALES_AT, 0), b = avx512_word(lanes, SCALES_AT, 1);

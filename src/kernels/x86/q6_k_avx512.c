@@ -12,7 +12,7 @@ AVX512_INLINE __m512i byte_of(__m512i v, int j)
     return _mm512_srai_epi32(_mm512_slli_epi32(v, (unsigned)(24 - 8 * j)), 24);
 }
 
-AVX512_INLINE void scales(struct k_scales *s, const uint8_t *lanes)
+AVX512_CALLED void scales(struct k_scales *s, const uint8_t *lanes)
 {
     AVX512_UNROLL
     for (int j = 0; j < 4; j++) {

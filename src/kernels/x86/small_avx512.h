@@ -98,46 +98,11 @@ AVX512_INLINE void small_few(const struct matmul_args *a, const struct small_for
 
 // ---- many tokens -------------------------------------------------------------------------------
 
-// The panel's `blocks` blocks from the first on, of 32 rows and `n` tokens from t on, added to
-// sums.
-AVX512_INLINE void small_tile(const struct small_format *f, const struct small_panel *panel,
-                              const struct matmul_args *a, int t, int n, size_t first, int blocks,
-                              __m512 (*sums)[2])
-{
-    __m512 acc[SMALL_TILE][2];
-    const struct act_q8 *x[SMALL_TILE];
-    AVX512_UNROLL
-    for (int i = 0; i < n; i++) {
-        acc[i][0] = sums[i][0];
-        acc[i][1] = sums[i][1];
-        x[i] = small_act(a, t + i, first);
-    }
-    for (int b = 0; b < blocks; b++) {
-        __m512i isum[SMALL_TILE][2];
-        AVX512_UNROLL
-        for (int i = 0; i < n; i++)
-            isum[i][0] = isum[i][1] = small_start(f, x[i] + b);
-        AVX512_UNROLL
-        for (int g = 0; g < 8; g++)
-            AVX512_UNROLL
-        for (int i = 0; i < n; i++) {
-            __m512i q = avx512_broadcast4(x[i][b].q + 4 * g);
-            isum[i][0] = avx512_dot4(isum[i][0], panel->w[b][g][0], q);
-            isum[i][1] = avx512_dot4(isum[i][1], panel->w[b][g][1], q);
-        }
-        AVX512_UNROLL
-        for (int i = 0; i < n; i++)
-            AVX512_UNROLL
-        for (int v = 0; v < 2; v++)
-            acc[i][v] =
-                small_add(f, acc[i][v], isum[i][v], panel->d[b][v], panel->m[b][v], x[i] + b);
-    }
-    AVX512_UNROLL
-    for (int i = 0; i < n; i++) {
-        sums[i][0] = acc[i][0];
-        sums[i][1] = acc[i][1];
-    }
-}
+// Adds the sums of the panel's `blocks` blocks, 32 rows and the tokens [t, t + n), n > SMALL_FEW,
+// to acc; of the format offset and min_at count. In a file of its own as avx512_k_tiles is.
+void avx512_small_tiles(const struct small_format *f, const struct small_panel *panel,
+                        const struct matmul_args *a, int t, int n, size_t first, int blocks,
+                        struct avx512_asking *asking, __m512 (*acc)[2]);
 
 AVX512_INLINE void small_unpack(const struct small_format *f, struct small_panel *panel, int v,
                                 const struct avx512_source *source, size_t first, int blocks)
@@ -155,32 +120,6 @@ AVX512_INLINE void small_unpack(const struct small_format *f, struct small_panel
     }
 }
 
-// The tokens [t, t + n) over a panel, in tiles of nearly the same size.
-AVX512_INLINE void small_tiles(const struct small_format *f, const struct small_panel *panel,
-                               const struct avx512_source sources[2], const struct matmul_args *a,
-                               int t, int n, size_t first, int blocks, __m512 (*acc)[2])
-{
-    int end = t + n;
-    size_t bytes = LANE_ROWS * (size_t)f->fields.bytes, asked = 0;
-    for (int left = (n + SMALL_TILE - 1) / SMALL_TILE; left; left--) {
-        int width = (end - t + left - 1) / left;
-        avx512_ask(sources, (first + SMALL_BLOCKS) * bytes, SMALL_BLOCKS * bytes, &asked);
-        switch (width) { // more than SMALL_FEW tokens make tiles of 4 to 6
-        case 4:
-            small_tile(f, panel, a, t, 4, first, blocks, acc);
-            break;
-        case 5:
-            small_tile(f, panel, a, t, 5, first, blocks, acc);
-            break;
-        case 6:
-            small_tile(f, panel, a, t, 6, first, blocks, acc);
-            break;
-        }
-        t += width;
-        acc += width;
-    }
-}
-
 // 32 rows from r on (the second 16 may be the first again) and the tokens [t, t + n).
 AVX512_INLINE void small_block(const struct matmul_args *a, const struct small_format *f,
                                bool in_lanes, int r, int t, int n)
@@ -191,13 +130,15 @@ AVX512_INLINE void small_block(const struct matmul_args *a, const struct small_f
     __m512 acc[SMALL_TOKENS][2];
     for (int i = 0; i < n; i++)
         acc[i][0] = acc[i][1] = _mm512_setzero_ps();
-    size_t n_blocks = a->n_in / 32;
+    size_t n_blocks = a->n_in / 32, bytes = LANE_ROWS * (size_t)f->fields.bytes;
     for (size_t b = 0; b < n_blocks; b += SMALL_BLOCKS) {
         struct small_panel panel;
         int blocks = n_blocks - b < SMALL_BLOCKS ? (int)(n_blocks - b) : SMALL_BLOCKS;
         for (int v = 0; v < 2; v++)
             small_unpack(f, &panel, v, &sources[v], b, blocks);
-        small_tiles(f, &panel, sources, a, t, n, b, blocks, acc);
+        struct avx512_asking asking =
+            avx512_asking_for(sources, (b + SMALL_BLOCKS) * bytes, SMALL_BLOCKS * bytes);
+        avx512_small_tiles(f, &panel, a, t, n, b, blocks, &asking, acc);
     }
     for (int i = 0; i < n; i++)
         for (int v = 0; v < 2; v++)

@@ -19,9 +19,9 @@ AVX512_INLINE void turn_small(uint8_t *out, const uint8_t *const row[LANE_ROWS],
 void avx512_turn(uint8_t *out, const struct avx512_source *s, const struct avx512_fields *f,
                  size_t at)
 {
-    for (int i = 0; i < LANE_ROWS; i++)
-        for (int line = 0; line < f->bytes; line += 64)
-            _mm_prefetch((const void *)(s->row[i] + s->ahead + at + (size_t)line), _MM_HINT_T1);
+    for (size_t line = (at + 63) / 64 * 64; line < at + (size_t)f->bytes; line += 64)
+        for (int i = 0; i < LANE_ROWS; i++)
+            _mm_prefetch((const void *)(s->row[i] + s->ahead + line), _MM_HINT_T1);
     int end = f->words_at + 4 * f->words, word = f->words_at;
     for (int i = 0; i < f->words_at; i += f->rest)
         turn_small(out + LANE_ROWS * i, s->row, at + (size_t)i, f->rest);
