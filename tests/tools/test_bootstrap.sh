@@ -6,6 +6,7 @@
 
 # fake NAME BODY: a program of that name on the made-up machine.
 fake() {
+    rm -f "$machine/$1"
     printf '#!/bin/bash\n%s\n' "$2" >"$machine/$1"
     chmod +x "$machine/$1"
 }
@@ -14,7 +15,7 @@ fake() {
 new_machine() {
     machine=$(mktemp -d "$tap_folder/machine.XXXXXX")
     local tool
-    for tool in bash env grep mktemp tail rm; do
+    for tool in bash env grep mktemp tail rm uname; do
         ln -s "$(command -v "$tool")" "$machine/$tool"
     done
     # shellcheck disable=SC2016 # the program's own arguments
@@ -47,6 +48,29 @@ installs_what_is_missing() {
 building_needs_less() {
     new_machine
     bootstrap build
+    [ ! -e "$machine/calls" ]
+}
+
+another_processor_is_added_before_its_libraries() {
+    new_machine
+    fake uname 'echo x86_64'
+    # shellcheck disable=SC2016 # the program's own arguments
+    fake dpkg-query '[[ ${*: -1} != *arm64 ]] && echo "install ok installed"'
+    fake dpkg "echo dpkg \"\$@\" >>'$machine/calls'"
+    bootstrap arm
+    cat "$machine/out" "$machine/calls"
+    [ "$(head -n 1 "$machine/calls")" = "dpkg --add-architecture arm64" ]
+    grep -q 'install -y --no-install-recommends libc6-dev:arm64 libssl-dev:arm64' "$machine/calls"
+    # Nothing else builds for it: without them it fails.
+    fake apt-get 'exit 100'
+    refused bootstrap arm
+    grep -q '^bootstrap: could not install libc6-dev:arm64' "$machine/out"
+}
+
+an_aarch64_machine_needs_nothing_for_itself() {
+    new_machine
+    fake uname 'echo aarch64'
+    bootstrap arm
     [ ! -e "$machine/calls" ]
 }
 
@@ -87,6 +111,9 @@ fails_with_a_sentence_when_building_is_impossible() {
 tap "does nothing when all is there" does_nothing_when_all_is_there
 tap "installs what is missing" installs_what_is_missing
 tap "building needs less than testing" building_needs_less
+tap "another processor is added before its libraries are installed" \
+    another_processor_is_added_before_its_libraries
+tap "an aarch64 machine needs nothing for itself" an_aarch64_machine_needs_nothing_for_itself
 tap "uses sudo when not root" uses_sudo_when_not_root
 tap "says what to do when there is neither root nor sudo" says_what_to_do_without_sudo
 tap "goes on when the mirror is out of reach" goes_on_when_the_mirror_is_out_of_reach
