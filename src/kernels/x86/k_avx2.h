@@ -397,6 +397,7 @@ AVX2_INLINE void k_block(const struct matmul_args *a, const struct k_format *f, 
             if (in_lanes) {
                 struct avx2_rows eight = avx2_rows_of(&rows[v], true);
                 k_unpack(f, &p, v, &eight, b * f->bytes);
+                avx2_rows_ahead(&eight, b * f->bytes, f->bytes, ahead);
             } else {
                 struct avx2_rows eight = avx2_rows_of(&rows[v], false);
                 k_unpack(f, &p, v, &eight, b * f->bytes);

@@ -233,6 +233,7 @@ AVX2_INLINE void small_block(const struct matmul_args *a, const struct small_for
                 struct avx2_rows eight = avx2_rows_of(&rows[v], true);
                 for (int j = 0; j < blocks; j++)
                     small_unpack(f, &p, v, j, &eight, (b + (size_t)j) * f->bytes);
+                avx2_rows_ahead(&eight, b * f->bytes, (size_t)blocks * f->bytes, ahead);
             } else {
                 struct avx2_rows eight = avx2_rows_of(&rows[v], false);
                 for (int j = 0; j < blocks; j++)
