@@ -180,39 +180,47 @@ AVX2_INLINE void small_unpack(const struct small_format *f, struct small_panel *
     p->m[v][b] = small_m(f, rows, at);
 }
 
-// The sums of `blocks` blocks of 16 rows and `n` tokens from t on, added to acc.
-AVX2_INLINE void small_tile(const struct small_format *f, const struct small_panel *p,
-                            const struct matmul_args *a, int t, int n, size_t block, int blocks,
-                            __m256 (*acc)[2])
+// The sums of `blocks` blocks and `n` tokens from t on, added to acc: of both eights of rows, or,
+// where a format is wide, of eight v alone.
+AVX2_INLINE void small_tile_of(const struct small_format *f, const struct small_panel *p,
+                               const struct matmul_args *a, int t, int n, size_t block, int blocks,
+                               int v, __m256 (*acc)[2])
 {
     int offset = f->wide ? 128 : f->offset;
     const __m256i ones = _mm256_set1_epi16(1);
     const __m256i ends[2] = {ones, f->wide ? _mm256_set1_epi16(16) : ones};
+    const __m256i *other = f->wide ? p->high[v] : p->w[1];
     const struct act_q8 *x[4];
     AVX2_UNROLL
     for (int i = 0; i < n; i++)
         x[i] = small_act(a, t + i, block);
     for (int b = 0; b < blocks; b++) {
-        for (int v = 0; v < (f->wide ? 2 : 1); v++) { // wide: eight rows at a time, else both
-            const __m256i *const words[2] = {p->w[v] + 8 * b,
-                                             (f->wide ? p->high[v] : p->w[1]) + 8 * b};
-            __m256i isum[4][2];
-            small_products(f, words, ends, 2, x, n, isum);
-            AVX2_UNROLL
-            for (int i = 0; i < n; i++) {
-                if (f->wide)
-                    isum[i][0] = _mm256_add_epi32(isum[i][0], isum[i][1]);
-                acc[i][v] =
-                    small_add(f, offset, acc[i][v], isum[i][0], p->d[v][b], p->m[v][b], x[i]);
-                if (!f->wide)
-                    acc[i][1] =
-                        small_add(f, offset, acc[i][1], isum[i][1], p->d[1][b], p->m[1][b], x[i]);
-            }
-        }
+        const __m256i *const words[2] = {p->w[v] + 8 * b, other + 8 * b};
+        __m256i isum[4][2];
+        small_products(f, words, ends, 2, x, n, isum);
         AVX2_UNROLL
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
+            if (f->wide)
+                isum[i][0] = _mm256_add_epi32(isum[i][0], isum[i][1]);
+            acc[i][v] = small_add(f, offset, acc[i][v], isum[i][0], p->d[v][b], p->m[v][b], x[i]);
+            if (!f->wide)
+                acc[i][1] =
+                    small_add(f, offset, acc[i][1], isum[i][1], p->d[1][b], p->m[1][b], x[i]);
             x[i]++;
+        }
     }
+}
+
+AVX2_INLINE void small_tile(const struct small_format *f, const struct small_panel *p,
+                            const struct matmul_args *a, int t, int n, size_t block, int blocks,
+                            __m256 (*acc)[2])
+{
+    if (!f->wide) {
+        small_tile_of(f, p, a, t, n, block, blocks, 0, acc);
+        return;
+    }
+    for (int v = 0; v < 2; v++)
+        small_tile_of(f, p, a, t, n, block, blocks, v, acc);
 }
 
 // 16 rows from r on (the second eight may be the first again) and the tokens [t, t + n).
