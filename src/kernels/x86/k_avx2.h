@@ -203,14 +203,14 @@ AVX2_INLINE void k_sub_block(const struct k_format *f, const __m256i *const w[2]
     for (size_t first = 0; first < f->sub_words; first += f->groups) {
         __m256i s[4][2];
         AVX2_UNROLL
-        for (size_t g = first; g < first + f->groups; g++)
+        for (size_t g = 0; g < f->groups; g++)
             AVX2_UNROLL
         for (int i = 0; i < n; i++) {
-            __m256i q = avx2_broadcast4(x[i] + 4 * sub * f->sub_words + 4 * g);
+            __m256i q = avx2_broadcast4(x[i] + 4 * sub * f->sub_words + 4 * (first + g));
             AVX2_UNROLL
             for (int v = 0; v < n_w; v++) {
-                __m256i product = _mm256_maddubs_epi16(w[v][g], q);
-                s[i][v] = g == first ? product : avx2_add16(s[i][v], product);
+                __m256i product = _mm256_maddubs_epi16(w[v][first + g], q);
+                s[i][v] = g ? avx2_add16(s[i][v], product) : product;
             }
         }
         AVX2_UNROLL
