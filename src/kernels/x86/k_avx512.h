@@ -135,7 +135,7 @@ AVX512_INLINE void k_products(const struct k_format *f, const struct avx512_sour
                               const int8_t *const x[K_FEW], int n, __m512i isum[K_FEW])
 {
     int stages = 64 / f->planes / f->sub_words;
-    int lines = (LANE_ROWS * f->fields.bytes / stages + 63) / 64;
+    int lines = (avx512_lines(&f->fields, 256, f->planes / 2, n) + stages - 1) / stages;
     int together = f->planes * n <= K_SUMS ? f->planes : 2 * n <= K_SUMS ? 2 : 1;
     uintptr_t next = avx512_next(source, lanes);
     for (int stage = 0; stage < stages; stage++, next += 64 * (uintptr_t)lines)

@@ -63,7 +63,7 @@ AVX512_INLINE __m512 small_add(const struct small_format *f, __m512 acc, __m512i
 AVX512_INLINE void small_few(const struct matmul_args *a, const struct small_format *f,
                              bool in_lanes, int n)
 {
-    int lines = (LANE_ROWS * f->fields.bytes + 63) / 64;
+    int lines = avx512_lines(&f->fields, 32, 1, n);
     for (int r = a->row_lo; r < a->row_hi; r += LANE_ROWS) {
         struct avx512_source source = avx512_source_at(a, in_lanes, r);
         __m512 acc[SMALL_FEW];
