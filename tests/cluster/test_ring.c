@@ -188,6 +188,27 @@ static void empty_windows_forward_the_frame_unchanged(void **state)
     }
 }
 
+static void instruction_sets_may_be_mixed(void **state)
+{
+    (void)state;
+    static struct ring r;
+    struct err e = {0};
+    struct window_table t = ring_split(LAYERS, 2, 3, NULL);
+    if (isa_detect() == ISA_SCALAR)
+        test_skip("this machine has no other instruction set than scalar");
+    r = (struct ring){
+        .file = ring_file_open(model_path), .head = ring_head_open("head", 0), .n_workers = 1};
+    struct node_ring o = {.model = r.file.model, .table = t, .engine = ring_engine(1)};
+    o.engine.isa = ISA_SCALAR;
+    assert_ok(node_begin(r.head, &o, &e), &e);
+    ring_worker_start(&r.workers[0], "worker0", node_token(r.head), model_path, 1);
+    ring_await_running(r.head);
+    struct kept got = prompt_rows(node_pipeline(r.head), prompt(0), 16);
+    ring_close(&r);
+    assert_same(&got, &want[0]);
+    free(got.at);
+}
+
 static void half_precision_on_the_wire_is_close_but_not_equal(void **state)
 {
     (void)state;
@@ -264,6 +285,7 @@ int main(void)
         cmocka_unit_test(three_nodes),
         cmocka_unit_test(five_nodes),
         cmocka_unit_test(empty_windows_forward_the_frame_unchanged),
+        cmocka_unit_test(instruction_sets_may_be_mixed),
         cmocka_unit_test(half_precision_on_the_wire_is_close_but_not_equal),
         cmocka_unit_test(times_of_every_node_and_hop_are_reported),
     };
