@@ -270,6 +270,8 @@ AVX2_INLINE void grid_write(struct grid_bytes *to, const uint8_t *block,
 {
     struct grid_block b;
     read(&b, block);
+    // Through memory: numbers are loaded faster than taken out of vectors.
+    __asm__("" : "+m"(b));
     for (int j = 0; j < 8; j++)
         grid_store(to->w + 32 * j, _mm256_add_epi8(weights(&b, j), avx2_u8((uint8_t)offset)));
     memcpy(to->sc, b.sc, sizeof b.sc);

@@ -15,16 +15,25 @@
 //   planes      words of weights that one step unpacks from the same packed words: two for nibbles,
 //               four for pairs of bits. Step i of stage s, i < sub_words, gives word i of the
 //               sub-blocks sub_at(s, 0), sub_at(s, 1), ..; 64 / planes steps make a block.
+//   block       for a format without a lane form: makes a block of raw rows into one of K_MAX_BLOCK
+//               bytes a row at most, which words and scales read. NULL: avx512_block by the fields.
+//   few         what else multiplies up to K_FEW tokens where that is faster, or NULL.
 //   words       the unpacking of a step: weights made unsigned, i.e. round some offset.
 //   scales      fills k_scales. scale[j] is the scale of sub-block j in each lane (32 bits). With
 //               minima, pair[j] holds those of sub-blocks 2j and 2j + 1 (16 bits each) and dmin
-//               their scale; without, -offset * scale of the sub-blocks of 16 weights 2j, 2j + 1.
+//               their scale; without, -offset * scale in their place.
 // and pass it to k_matmul as a constant: everything is inlined, nothing of it is left.
 #pragma once
 
 #include "kernels/x86/avx512.h"
 
-enum { K_SUMS = 16, K_FEW = 8, K_TILE = 6, K_TOKENS = 128 /* that a panel is used for */ };
+enum {
+    K_MAX_BLOCK = 292,
+    K_SUMS = 16,
+    K_FEW = 8,
+    K_TILE = 6,
+    K_TOKENS = 128, // that a panel is used for
+};
 
 // Of 16 rows.
 struct k_scales {
@@ -42,6 +51,8 @@ struct k_format {
     int sub_words, planes;
     bool has_min;
     int (*sub_at)(int stage, int plane);
+    const uint8_t *(*block)(const struct avx512_source *source, size_t b, uint8_t *turned);
+    void (*few)(const struct matmul_args *a);
     void (*words)(__m512i *w, const uint8_t *lanes, int stage, int i);
     void (*scales)(struct k_scales *s, const uint8_t *lanes);
 };
@@ -51,11 +62,30 @@ AVX512_INLINE const struct act_q8k *k_act(const struct matmul_args *a, int t, si
     return (const struct act_q8k *)((const uint8_t *)a->x + (size_t)t * a->x_stride) + block;
 }
 
+// Byte j of every lane as a 32-bit integer.
+AVX512_INLINE __m512i k_byte(__m512i v, int j)
+{
+    return _mm512_and_si512(_mm512_srli_epi32(v, (unsigned)(8 * j)), _mm512_set1_epi32(255));
+}
+
+// Bytes j and j + 1 of every lane, j = 0 or 2, as two 16-bit integers.
+AVX512_INLINE __m512i k_byte_pair(__m512i v, int j)
+{
+    __m512i upper = j ? _mm512_srli_epi32(v, 8) : _mm512_slli_epi32(v, 8);
+    return avx512_and_or(upper, _mm512_set1_epi32(0xff0000), k_byte(v, j));
+}
+
+AVX512_INLINE const uint8_t *k_lanes(const struct k_format *f, const struct avx512_source *source,
+                                     size_t b, uint8_t *turned)
+{
+    return f->block ? f->block(source, b, turned) : avx512_block(source, &f->fields, b, turned);
+}
+
 // What the pairs of scales are multiplied with: sums of the activations under each scale.
 AVX512_INLINE void k_sums(const struct k_format *f, int16_t sums[16], const struct act_q8k *x)
 {
     __m256i v = _mm256_loadu_si256((const void *)x->sums);
-    if (f->has_min && f->sub_words == 8) {
+    if (f->sub_words == 8) {
         __m128i low = _mm256_castsi256_si128(v), high = _mm256_extracti128_si256(v, 1);
         _mm_storeu_si128((void *)sums, _mm_hadd_epi16(low, high));
     } else {
@@ -66,7 +96,7 @@ AVX512_INLINE void k_sums(const struct k_format *f, int16_t sums[16], const stru
 AVX512_INLINE __m512i k_pairs(const struct k_format *f, const struct k_scales *s,
                               const int16_t sums[16])
 {
-    int n = f->has_min && f->sub_words == 8 ? 4 : 8;
+    int n = f->sub_words == 8 ? 4 : 8;
     __m512i sum = _mm512_setzero_si512();
     AVX512_UNROLL
     for (int j = 0; j < n; j++)
@@ -154,8 +184,8 @@ AVX512_INLINE void k_few(const struct matmul_args *a, const struct k_format *f, 
         for (int t = 0; t < n; t++)
             acc[t] = _mm512_setzero_ps();
         for (size_t b = 0; b < a->n_in / 256; b++) {
-            uint8_t turned[LANE_ROWS * LANE_MAX_BLOCK];
-            const uint8_t *lanes = avx512_block(&source, &f->fields, b, turned);
+            uint8_t turned[LANE_ROWS * K_MAX_BLOCK];
+            const uint8_t *lanes = k_lanes(f, &source, b, turned);
             struct k_scales s;
             f->scales(&s, lanes);
             const int8_t *x[K_FEW];
@@ -191,8 +221,8 @@ void avx512_k_tiles(const struct k_format *f, const struct k_panel *panel,
 AVX512_INLINE void k_unpack(const struct k_format *f, struct k_panel *panel, int v,
                             const struct avx512_source *source, size_t block)
 {
-    uint8_t turned[LANE_ROWS * LANE_MAX_BLOCK];
-    const uint8_t *lanes = avx512_block(source, &f->fields, block, turned);
+    uint8_t turned[LANE_ROWS * K_MAX_BLOCK];
+    const uint8_t *lanes = k_lanes(f, source, block, turned);
     f->scales(&panel->s[v], lanes);
     for (int stage = 0; stage < 64 / f->planes / f->sub_words; stage++)
         AVX512_UNROLL
@@ -228,10 +258,25 @@ AVX512_INLINE void k_block(const struct matmul_args *a, const struct k_format *f
             avx512_store_rows(a, t + i, v ? second : r, acc[i][v]);
 }
 
-#define K_CASE(n)                    \
-    case n:                          \
-        k_few(&few, f, in_lanes, n); \
+#define K_CASE(n)                 \
+    case n:                       \
+        k_few(a, f, in_lanes, n); \
         break
+
+// The tokens of `a`, at most K_FEW, from registers.
+AVX512_INLINE void k_any_few(const struct matmul_args *a, const struct k_format *f, bool in_lanes)
+{
+    switch (a->n_tokens) {
+        K_CASE(1);
+        K_CASE(2);
+        K_CASE(3);
+        K_CASE(4);
+        K_CASE(5);
+        K_CASE(6);
+        K_CASE(7);
+        K_CASE(8);
+    }
+}
 
 AVX512_INLINE void k_matmul(const struct matmul_args *a, const struct k_format *f, bool in_lanes)
 {
@@ -240,18 +285,13 @@ AVX512_INLINE void k_matmul(const struct matmul_args *a, const struct k_format *
         struct matmul_args few = *a;
         few.out += (size_t)t * a->out_stride;
         few.x = (const uint8_t *)a->x + (size_t)t * a->x_stride;
-        switch (n) {
-            K_CASE(1);
-            K_CASE(2);
-            K_CASE(3);
-            K_CASE(4);
-            K_CASE(5);
-            K_CASE(6);
-            K_CASE(7);
-            K_CASE(8);
-        default:
+        few.n_tokens = n;
+        if (n > K_FEW)
             for (int r = a->row_lo; r < a->row_hi; r += 2 * LANE_ROWS)
                 k_block(a, f, in_lanes, r, t, n);
-        }
+        else if (f->few)
+            f->few(&few);
+        else
+            k_any_few(&few, f, in_lanes);
     }
 }

@@ -4,19 +4,6 @@
 
 enum { SCALES_AT = 4, Q4_QS_AT = 16, Q5_QH_AT = 16, Q5_QS_AT = 48 };
 
-// Byte j of every lane as a 32-bit integer.
-AVX512_INLINE __m512i byte_of(__m512i v, int j)
-{
-    return _mm512_and_si512(_mm512_srli_epi32(v, (unsigned)(8 * j)), _mm512_set1_epi32(255));
-}
-
-// Bytes j and j + 1 of every lane, j = 0 or 2, as two 16-bit integers.
-AVX512_INLINE __m512i pair_of(__m512i v, int j)
-{
-    __m512i upper = j ? _mm512_srli_epi32(v, 8) : _mm512_slli_epi32(v, 8);
-    return avx512_and_or(upper, _mm512_set1_epi32(0xff0000), byte_of(v, j));
-}
-
 // The 6-bit scales and minima.
 AVX512_CALLED void scales(struct k_scales *s, const uint8_t *lanes)
 {
@@ -33,10 +20,10 @@ AVX512_CALLED void scales(struct k_scales *s, const uint8_t *lanes)
     };
     AVX512_UNROLL
     for (int j = 0; j < 8; j++)
-        s->scale[j] = byte_of(sc[j / 4], j % 4);
+        s->scale[j] = k_byte(sc[j / 4], j % 4);
     AVX512_UNROLL
     for (int j = 0; j < 4; j++)
-        s->pair[j] = pair_of(m[j / 2], j % 2 * 2);
+        s->pair[j] = k_byte_pair(m[j / 2], j % 2 * 2);
     s->d = avx512_halves(lanes, 0);
     s->dmin = avx512_halves(lanes, 2);
 }
