@@ -13,10 +13,12 @@ void neon_matmul_f32(const struct matmul_args *a);
 void neon_matmul_f16(const struct matmul_args *a);
 void neon_matmul_bf16(const struct matmul_args *a);
 
+#define ARM_ROWS(name)                                    \
+    void neon_matmul_##name(const struct matmul_args *a); \
+    void i8mm_matmul_##name(const struct matmul_args *a);
 #define ARM_FORMAT(name)                                        \
-    void neon_matmul_##name(const struct matmul_args *a);       \
+    ARM_ROWS(name)                                              \
     void neon_matmul_lanes_##name(const struct matmul_args *a); \
-    void i8mm_matmul_##name(const struct matmul_args *a);       \
     void i8mm_matmul_lanes_##name(const struct matmul_args *a);
 
 ARM_FORMAT(q4_0)
@@ -33,8 +35,17 @@ ARM_FORMAT(q5_k)
 ARM_FORMAT(q6_k)
 ARM_FORMAT(iq4_xs)
 ARM_FORMAT(tq2_0)
+ARM_ROWS(iq3_xxs)
+ARM_ROWS(iq3_s)
+ARM_ROWS(iq2_xxs)
+ARM_ROWS(iq2_xs)
+ARM_ROWS(iq2_s)
+ARM_ROWS(iq1_s)
+ARM_ROWS(iq1_m)
+ARM_ROWS(tq1_0)
 
 #undef ARM_FORMAT
+#undef ARM_ROWS
 
 void neon_quantize_q8(void *out, const float *x, size_t n);
 void neon_quantize_q8k(void *out, const float *x, size_t n);

@@ -2,8 +2,9 @@
 // kernel.
 #include "kernels/arm/arm.h"
 
-#define FORMAT(type, name)                            \
-    k->format[WT_##type].matmul = i8mm_matmul_##name; \
+#define ROWS(type, name) k->format[WT_##type].matmul = i8mm_matmul_##name
+#define FORMAT(type, name) \
+    ROWS(type, name);      \
     k->format[WT_##type].matmul_lanes = i8mm_matmul_lanes_##name
 
 void i8mm_fill(struct kernels *k)
@@ -24,4 +25,12 @@ void i8mm_fill(struct kernels *k)
     FORMAT(Q6_K, q6_k);
     FORMAT(IQ4_XS, iq4_xs);
     FORMAT(TQ2_0, tq2_0);
+    ROWS(IQ3_XXS, iq3_xxs);
+    ROWS(IQ3_S, iq3_s);
+    ROWS(IQ2_XXS, iq2_xxs);
+    ROWS(IQ2_XS, iq2_xs);
+    ROWS(IQ2_S, iq2_s);
+    ROWS(IQ1_S, iq1_s);
+    ROWS(IQ1_M, iq1_m);
+    ROWS(TQ1_0, tq1_0);
 }

@@ -3,8 +3,9 @@
 // time.
 #include "kernels/arm/arm.h"
 
-#define FORMAT(type, name)                            \
-    k->format[WT_##type].matmul = neon_matmul_##name; \
+#define ROWS(type, name) k->format[WT_##type].matmul = neon_matmul_##name
+#define FORMAT(type, name) \
+    ROWS(type, name);      \
     k->format[WT_##type].matmul_lanes = neon_matmul_lanes_##name
 
 void neon_fill(struct kernels *k)
@@ -28,6 +29,14 @@ void neon_fill(struct kernels *k)
     FORMAT(Q6_K, q6_k);
     FORMAT(IQ4_XS, iq4_xs);
     FORMAT(TQ2_0, tq2_0);
+    ROWS(IQ3_XXS, iq3_xxs);
+    ROWS(IQ3_S, iq3_s);
+    ROWS(IQ2_XXS, iq2_xxs);
+    ROWS(IQ2_XS, iq2_xs);
+    ROWS(IQ2_S, iq2_s);
+    ROWS(IQ1_S, iq1_s);
+    ROWS(IQ1_M, iq1_m);
+    ROWS(TQ1_0, tq1_0);
     k->quantize[ACT_Q8] = neon_quantize_q8;
     k->quantize[ACT_Q8K] = neon_quantize_q8k;
     k->rms_norm = neon_rms_norm;

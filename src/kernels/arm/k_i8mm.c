@@ -1,7 +1,7 @@
 // Blocks of 256 with i8mm: two rows against two tokens in one instruction, as small_i8mm.c draws
 // it.
 #include "kernels/arm/arm.h"
-#include "kernels/arm/k_unpack.h"
+#include "kernels/arm/grid_unpack.h"
 #include "kernels/arm/squares.h"
 
 static void prepare(struct k_panel *p)
@@ -96,7 +96,7 @@ static void tiles(const struct k_panel *p, struct k_format f, const struct act_q
 }
 
 // One token fills half a square only: sdot is better.
-#define FORMAT(name, block_bytes, width, min)                        \
+#define ROWS(name, block_bytes, width, min)                          \
     void i8mm_matmul_##name(const struct matmul_args *a)             \
     {                                                                \
         static const struct k_products products = {prepare, tiles};  \
@@ -105,15 +105,19 @@ static void tiles(const struct k_panel *p, struct k_format f, const struct act_q
             neon_matmul_##name(a);                                   \
         else                                                         \
             k_matmul(a, f, k_unpack_##name, &products, FORM_TURNED); \
-    }                                                                \
-    void i8mm_matmul_lanes_##name(const struct matmul_args *a)       \
-    {                                                                \
-        static const struct k_products products = {prepare, tiles};  \
-        const struct k_format f = {block_bytes, width, min};         \
-        if (a->n_tokens == 1)                                        \
-            neon_matmul_lanes_##name(a);                             \
-        else                                                         \
-            k_matmul(a, f, k_unpack_##name, &products, FORM_LANES);  \
     }
 
-K_FORMATS(FORMAT)
+#define LANES(name, block_bytes, width, min)                        \
+    void i8mm_matmul_lanes_##name(const struct matmul_args *a)      \
+    {                                                               \
+        static const struct k_products products = {prepare, tiles}; \
+        const struct k_format f = {block_bytes, width, min};        \
+        if (a->n_tokens == 1)                                       \
+            neon_matmul_lanes_##name(a);                            \
+        else                                                        \
+            k_matmul(a, f, k_unpack_##name, &products, FORM_LANES); \
+    }
+
+K_FORMATS(ROWS)
+K_FORMATS(LANES)
+GRID_FORMATS(ROWS) // these have no lane form

@@ -1,7 +1,7 @@
 // Blocks of 256 with dotprod: four activations of a token, taken by lane, against a word of four
 // rows.
 #include "kernels/arm/arm.h"
-#include "kernels/arm/k_unpack.h"
+#include "kernels/arm/grid_unpack.h"
 
 // s[i][v] += a word of rows 4 (first + v).. times a word of token i.
 #define WORD(word)                      \
@@ -91,7 +91,7 @@ static void tiles(const struct k_panel *p, struct k_format f, const struct act_q
         tiles_of(p, f, 1, x, n, acc);
 }
 
-#define FORMAT(name, block_bytes, width, min)                        \
+#define ROWS(name, block_bytes, width, min)                          \
     void neon_matmul_##name(const struct matmul_args *a)             \
     {                                                                \
         static const struct k_products products = {NULL, tiles};     \
@@ -100,12 +100,16 @@ static void tiles(const struct k_panel *p, struct k_format f, const struct act_q
             k_matmul(a, f, k_unpack_##name, &products, FORM_FLAT);   \
         else                                                         \
             k_matmul(a, f, k_unpack_##name, &products, FORM_TURNED); \
-    }                                                                \
-    void neon_matmul_lanes_##name(const struct matmul_args *a)       \
-    {                                                                \
-        static const struct k_products products = {NULL, tiles};     \
-        const struct k_format f = {block_bytes, width, min};         \
-        k_matmul(a, f, k_unpack_##name, &products, FORM_LANES);      \
     }
 
-K_FORMATS(FORMAT)
+#define LANES(name, block_bytes, width, min)                     \
+    void neon_matmul_lanes_##name(const struct matmul_args *a)   \
+    {                                                            \
+        static const struct k_products products = {NULL, tiles}; \
+        const struct k_format f = {block_bytes, width, min};     \
+        k_matmul(a, f, k_unpack_##name, &products, FORM_LANES);  \
+    }
+
+K_FORMATS(ROWS)
+K_FORMATS(LANES)
+GRID_FORMATS(ROWS) // these have no lane form
