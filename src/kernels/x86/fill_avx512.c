@@ -6,6 +6,9 @@ void avx512_fill(struct kernels *k)
 {
     k->isa = isa_name(ISA_AVX512);
     k->int_dots = avx512_int_dots;
+    k->format[WT_F32].matmul = avx512_matmul_f32;
+    k->format[WT_F16].matmul = avx512_matmul_f16;
+    k->format[WT_BF16].matmul = avx512_matmul_bf16;
     k->format[WT_Q4_0].matmul = avx512_matmul_q4_0;
     k->format[WT_Q4_1].matmul = avx512_matmul_q4_1;
     k->format[WT_Q5_0].matmul = avx512_matmul_q5_0;

@@ -50,6 +50,9 @@ void avx2_matmul_lanes_q3_k(const struct matmul_args *a);
 void avx2_matmul_lanes_iq4_xs(const struct matmul_args *a);
 void avx2_matmul_lanes_tq2_0(const struct matmul_args *a);
 
+void avx512_matmul_f32(const struct matmul_args *a);
+void avx512_matmul_f16(const struct matmul_args *a);
+void avx512_matmul_bf16(const struct matmul_args *a);
 void avx512_matmul_q4_0(const struct matmul_args *a);
 void avx512_matmul_q4_1(const struct matmul_args *a);
 void avx512_matmul_q5_0(const struct matmul_args *a);
