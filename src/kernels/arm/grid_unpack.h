@@ -1,4 +1,4 @@
-// How the formats without a lane form are unpacked into a k_panel: TQ1_0, and those whose weights
+// How the formats without a lane form are unpacked: TQ1_0, and those whose weights
 // are points of a codebook, which are looked up row by row and turned afterwards.
 #pragma once
 
@@ -13,7 +13,7 @@ struct grid_row {
 
 typedef void grid_unpack_row(struct grid_row *w, const uint8_t *block);
 
-NEON_INLINE void grid_unpack(struct k_panel *p, const struct panel_rows *rows, enum form form,
+NEON_INLINE void grid_unpack(struct k_sink *s, const struct panel_rows *rows, enum form form,
                              size_t at, int sub_width, grid_unpack_row *unpack_row)
 {
     struct grid_row row[16];
@@ -29,16 +29,16 @@ NEON_INLINE void grid_unpack(struct k_panel *p, const struct panel_rows *rows, e
             sc[j][i] = row[i].sc[j];
     }
     for (int v = 0; v < panel_numbers(form); v++) {
-        p->d[v] = vld1q_f32(d + 4 * v);
+        s->p->d[v] = vld1q_f32(d + 4 * v);
         for (int j = 0; j < n_subs; j++)
-            p->scale[j][v] = vld1q_s32(&sc[j][4 * v]);
+            s->p->scale[j][v] = vld1q_s32(&sc[j][4 * v]);
     }
     for (size_t k = 0; k < 16; k++) {
         uint8x16_t bytes[16];
         panel_load(bytes, &unpacked, form, 16 * k);
         NEON_UNROLL
         for (int i = 0; i < panel_bytes(form); i++)
-            p->w[k][i] = vreinterpretq_s8_u8(bytes[i]);
+            k_put(s, form, k, i, vreinterpretq_s8_u8(bytes[i]));
     }
 }
 
@@ -184,11 +184,11 @@ NEON_INLINE void grid_row_iq1_m(struct grid_row *w, const uint8_t *block)
     }
 }
 
-#define GRID_UNPACK(name, sub_width)                                                   \
-    NEON_INLINE void k_unpack_##name(struct k_panel *p, const struct panel_rows *rows, \
-                                     enum form form, size_t at)                        \
-    {                                                                                  \
-        grid_unpack(p, rows, form, at, sub_width, grid_row_##name);                    \
+#define GRID_UNPACK(name, sub_width)                                                  \
+    NEON_INLINE void k_unpack_##name(struct k_sink *s, const struct panel_rows *rows, \
+                                     enum form form, size_t at)                       \
+    {                                                                                 \
+        grid_unpack(s, rows, form, at, sub_width, grid_row_##name);                   \
     }
 
 GRID_UNPACK(iq3_xxs, 32)
@@ -210,25 +210,26 @@ NEON_INLINE int8x16_t grid_trit(uint8x16_t bytes, uint8x16_t power)
     return vsubq_s8(vdupq_n_s8(-1), vreinterpretq_s8_u8(vaddq_u8(one, two)));
 }
 
-NEON_INLINE void k_unpack_tq1_0(struct k_panel *p, const struct panel_rows *rows, enum form form,
+NEON_INLINE void k_unpack_tq1_0(struct k_sink *s, const struct panel_rows *rows, enum form form,
                                 size_t at)
 {
     static const uint8_t powers[5] = {1, 3, 9, 27, 81};
     static const uint32_t four_powers[4] = {0x01010101, 0x03030303, 0x09090909, 0x1b1b1b1b};
     uint32x4_t last[4];
-    panel_halves(p->d, rows, form, at + 52);
+    panel_halves(s->p->d, rows, form, at + 52);
     NEON_UNROLL
     for (int j = 0; j < 8; j++)
         NEON_UNROLL
     for (int v = 0; v < panel_numbers(form); v++)
-        p->scale[j][v] = vdupq_n_s32(1);
+        s->p->scale[j][v] = vdupq_n_s32(1);
     for (size_t part = 0; part < 3; part++) {
         uint8x16_t bytes[16];
         panel_load(bytes, rows, form, at + 16 * part);
         for (size_t n = 0; n < 5; n++)
             NEON_UNROLL
         for (int i = 0; i < panel_bytes(form); i++)
-            p->w[part < 2 ? 2 * n + part : 10 + n][i] = grid_trit(bytes[i], vdupq_n_u8(powers[n]));
+            k_put(s, form, part < 2 ? 2 * n + part : 10 + n, i,
+                  grid_trit(bytes[i], vdupq_n_u8(powers[n])));
     }
     panel_words(last, rows, form, at + 48);
     NEON_UNROLL
@@ -236,10 +237,12 @@ NEON_INLINE void k_unpack_tq1_0(struct k_panel *p, const struct panel_rows *rows
         uint32_t four[4];
         if (form == FORM_FLAT) { // all digits of one row's four bytes
             vst1q_u32(four, last[0]);
-            p->w[15][i] = grid_trit(vreinterpretq_u8_u32(vdupq_n_u32(four[i])),
-                                    vreinterpretq_u8_u32(vld1q_u32(four_powers)));
+            k_put(s, form, 15, i,
+                  grid_trit(vreinterpretq_u8_u32(vdupq_n_u32(four[i])),
+                            vreinterpretq_u8_u32(vld1q_u32(four_powers))));
         } else { // digit g of four rows
-            p->w[15][i] = grid_trit(vreinterpretq_u8_u32(last[i % 4]), vdupq_n_u8(powers[i / 4]));
+            k_put(s, form, 15, i,
+                  grid_trit(vreinterpretq_u8_u32(last[i % 4]), vdupq_n_u8(powers[i / 4])));
         }
     }
 }

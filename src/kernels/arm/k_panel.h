@@ -22,9 +22,18 @@ struct k_format {
     bool has_min;
 };
 
-// Fills the panel from the block at `at` of each row. Handed on beside the format, not in it: only
+// Where unpacked weights go: to a panel, or, one token over raw rows, straight into products, for
+// which scales are there before weights come.
+struct k_sink {
+    struct k_panel *p;
+    const int8_t *x;   // FORM_FLAT: the token's block
+    int sub_width;     // FORM_FLAT
+    int32x4_t isum[4]; // FORM_FLAT: by row, four partial sums
+};
+
+// Sends the block at `at` of each row to the sink. Handed on beside the format, not in it: only
 // then does gcc leave no copy that does not know its form.
-typedef void k_unpack(struct k_panel *p, const struct panel_rows *rows, enum form form, size_t at);
+typedef void k_unpack(struct k_sink *s, const struct panel_rows *rows, enum form form, size_t at);
 
 // How panels are multiplied.
 struct k_products {
@@ -59,26 +68,29 @@ NEON_INLINE float32x4_t k_add(float32x4_t acc, const struct k_panel *p, struct k
     return vfmsq_f32(acc, vmulq_n_f32(p->dmin[v], x->d), vcvtq_f32_s32(imin));
 }
 
-// The products of sub-block `sub` of four rows, scaled and added.
-NEON_INLINE void k_flat_sub_block(const struct k_panel *p, int sub, int n_groups, const int8_t *x,
-                                  int32x4_t isum[4])
+// Register i of weights 16k..16k+15.
+NEON_INLINE void k_put(struct k_sink *s, enum form form, size_t k, int i, int8x16_t w)
 {
-    int32x4_t s[4];
-    NEON_UNROLL
-    for (int i = 0; i < 4; i++)
-        s[i] = vdupq_n_s32(0);
-    NEON_UNROLL
-    for (int g = 0; g < n_groups; g++) {
-        int k = n_groups * sub + g;
-        int8x16_t q = vld1q_s8(x + 16 * k);
-        NEON_UNROLL
-        for (int i = 0; i < 4; i++)
-            s[i] = vdotq_s32(s[i], p->w[k][i], q);
+    if (form != FORM_FLAT) {
+        s->p->w[k][i] = w;
+        return;
     }
-    isum[0] = vmlaq_laneq_s32(isum[0], s[0], p->scale[sub][0], 0);
-    isum[1] = vmlaq_laneq_s32(isum[1], s[1], p->scale[sub][0], 1);
-    isum[2] = vmlaq_laneq_s32(isum[2], s[2], p->scale[sub][0], 2);
-    isum[3] = vmlaq_laneq_s32(isum[3], s[3], p->scale[sub][0], 3);
+    int32x4_t dot = vdotq_s32(vdupq_n_s32(0), w, vld1q_s8(s->x + 16 * k));
+    int32x4_t scale = s->p->scale[16 * k / (size_t)s->sub_width][0];
+    switch (i) { // rows are lanes of the scale
+    case 0:
+        s->isum[0] = vmlaq_laneq_s32(s->isum[0], dot, scale, 0);
+        break;
+    case 1:
+        s->isum[1] = vmlaq_laneq_s32(s->isum[1], dot, scale, 1);
+        break;
+    case 2:
+        s->isum[2] = vmlaq_laneq_s32(s->isum[2], dot, scale, 2);
+        break;
+    default:
+        s->isum[3] = vmlaq_laneq_s32(s->isum[3], dot, scale, 3);
+        break;
+    }
 }
 
 // One token over raw rows, four at a time.
@@ -90,13 +102,12 @@ NEON_INLINE void k_one_token(const struct matmul_args *a, struct k_format f, k_u
         for (size_t b = 0; b < a->n_in / BLOCK_K; b++) {
             const struct act_q8k *x = k_act(a, 0, b);
             struct k_panel p;
-            int32x4_t isum[4];
-            unpack(&p, &rows, FORM_FLAT, b * f.bytes);
+            struct k_sink s = {.p = &p, .x = x->q, .sub_width = f.sub_width};
+            NEON_UNROLL
             for (int i = 0; i < 4; i++)
-                isum[i] = vdupq_n_s32(0);
-            for (int sub = 0; sub < BLOCK_K / f.sub_width; sub++)
-                k_flat_sub_block(&p, sub, f.sub_width / 16, x->q, isum);
-            acc = k_add(acc, &p, f, 0, panel_sums(isum), x);
+                s.isum[i] = vdupq_n_s32(0);
+            unpack(&s, &rows, FORM_FLAT, b * f.bytes);
+            acc = k_add(acc, &p, f, 0, panel_sums(s.isum), x);
         }
         panel_store(a->out + r, acc, rows.n);
     }
@@ -113,7 +124,8 @@ NEON_INLINE void k_block(const struct matmul_args *a, struct k_format f, k_unpac
             acc[i][v] = vdupq_n_f32(0);
     for (size_t b = 0; b < a->n_in / BLOCK_K; b++) {
         struct k_panel p;
-        unpack(&p, &rows, form, b * f.bytes);
+        struct k_sink s = {.p = &p};
+        unpack(&s, &rows, form, b * f.bytes);
         if (products->prepare)
             products->prepare(&p);
         for (int i = 0; i < n; i += 4) {

@@ -90,12 +90,15 @@ NEON_INLINE void panel_words(uint32x4_t out[4], const struct panel_rows *rows, e
 {
     NEON_UNROLL
     for (int v = 0; v < panel_numbers(form); v++) {
-        uint32_t four[4];
-        for (int i = 0; i < 4 && form != FORM_LANES; i++)
-            four[i] = load_u32(rows->row[4 * v + i] + at);
-        out[v] = form == FORM_LANES
-                     ? vreinterpretq_u32_u8(vld1q_u8(rows->lanes + 16 * (at + (size_t)v)))
-                     : vld1q_u32(four);
+        if (form == FORM_LANES) {
+            out[v] = vreinterpretq_u32_u8(vld1q_u8(rows->lanes + 16 * (at + (size_t)v)));
+            continue;
+        }
+        const uint8_t *const *row = rows->row + 4 * v;
+        out[v] = vdupq_n_u32(load_u32(row[0] + at));
+        out[v] = vsetq_lane_u32(load_u32(row[1] + at), out[v], 1);
+        out[v] = vsetq_lane_u32(load_u32(row[2] + at), out[v], 2);
+        out[v] = vsetq_lane_u32(load_u32(row[3] + at), out[v], 3);
     }
 }
 
@@ -105,12 +108,15 @@ NEON_INLINE void panel_shorts(uint16x4_t out[4], const struct panel_rows *rows, 
 {
     NEON_UNROLL
     for (int v = 0; v < panel_numbers(form); v++) {
-        uint16_t four[4];
-        for (int i = 0; i < 4 && form != FORM_LANES; i++)
-            four[i] = load_u16(rows->row[4 * v + i] + at);
-        out[v] = form == FORM_LANES
-                     ? vreinterpret_u16_u8(vld1_u8(rows->lanes + 16 * at + 8 * (size_t)v))
-                     : vld1_u16(four);
+        if (form == FORM_LANES) {
+            out[v] = vreinterpret_u16_u8(vld1_u8(rows->lanes + 16 * at + 8 * (size_t)v));
+            continue;
+        }
+        const uint8_t *const *row = rows->row + 4 * v;
+        out[v] = vdup_n_u16(load_u16(row[0] + at));
+        out[v] = vset_lane_u16(load_u16(row[1] + at), out[v], 1);
+        out[v] = vset_lane_u16(load_u16(row[2] + at), out[v], 2);
+        out[v] = vset_lane_u16(load_u16(row[3] + at), out[v], 3);
     }
 }
 

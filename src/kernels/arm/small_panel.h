@@ -22,9 +22,16 @@ struct small_format {
     bool has_min; // half floats at byte 2
 };
 
-// Fills w and d from the block at `at` of each row. Handed on beside the format, not in it: only
-// then does gcc leave no copy that does not know its form.
-typedef void small_unpack(struct small_panel *p, const struct panel_rows *rows, enum form form,
+// Where unpacked weights go: to a panel, or, one token over raw rows, straight into products.
+struct small_sink {
+    struct small_panel *p;
+    const int8_t *x;   // FORM_FLAT: the token's block
+    int32x4_t isum[4]; // FORM_FLAT: by row, four partial sums
+};
+
+// Fills d and sends the weights of the block at `at` of each row to the sink. Handed on beside the
+// format, not in it: only then does gcc leave no copy that does not know its form.
+typedef void small_unpack(struct small_sink *s, const struct panel_rows *rows, enum form form,
                           size_t at);
 
 // How panels are multiplied.
@@ -48,12 +55,21 @@ NEON_INLINE const struct act_q8 *small_act(const struct matmul_args *a, int t, s
     return (const struct act_q8 *)((const uint8_t *)a->x + (size_t)t * a->x_stride) + block;
 }
 
-NEON_INLINE void small_fill(struct small_format f, small_unpack *unpack, struct small_panel *p,
+// Register i of weights 16k..16k+15.
+NEON_INLINE void small_put(struct small_sink *s, enum form form, int k, int i, int8x16_t w)
+{
+    if (form == FORM_FLAT)
+        s->isum[i] = vdotq_s32(s->isum[i], w, vld1q_s8(s->x + 16 * k));
+    else
+        s->p->w[k][i] = w;
+}
+
+NEON_INLINE void small_fill(struct small_format f, small_unpack *unpack, struct small_sink *s,
                             const struct panel_rows *rows, enum form form, size_t block)
 {
-    unpack(p, rows, form, block * f.bytes);
+    unpack(s, rows, form, block * f.bytes);
     if (f.has_min)
-        panel_halves(p->m, rows, form, block * f.bytes + 2);
+        panel_halves(s->p->m, rows, form, block * f.bytes + 2);
 }
 
 // One token over raw rows, four at a time.
@@ -65,14 +81,13 @@ NEON_INLINE void small_one_token(const struct matmul_args *a, struct small_forma
         float32x4_t acc = vdupq_n_f32(0);
         for (size_t b = 0; b < a->n_in / BLOCK_SMALL; b++) {
             const struct act_q8 *x = small_act(a, 0, b);
-            int8x16_t x0 = vld1q_s8(x->q), x1 = vld1q_s8(x->q + 16);
             struct small_panel p;
-            int32x4_t s[4];
-            small_fill(f, unpack, &p, &rows, FORM_FLAT, b);
+            struct small_sink s = {.p = &p, .x = x->q};
             NEON_UNROLL
             for (int i = 0; i < 4; i++)
-                s[i] = vdotq_s32(vdotq_s32(vdupq_n_s32(0), p.w[0][i], x0), p.w[1][i], x1);
-            acc = small_add(acc, panel_sums(s), p.d[0], p.m[0], f.has_min, x);
+                s.isum[i] = vdupq_n_s32(0);
+            small_fill(f, unpack, &s, &rows, FORM_FLAT, b);
+            acc = small_add(acc, panel_sums(s.isum), p.d[0], p.m[0], f.has_min, x);
         }
         panel_store(a->out + r, acc, rows.n);
     }
@@ -90,7 +105,8 @@ NEON_INLINE void small_block(const struct matmul_args *a, struct small_format f,
             acc[i][v] = vdupq_n_f32(0);
     for (size_t b = 0; b < a->n_in / BLOCK_SMALL; b++) {
         struct small_panel p;
-        small_fill(f, unpack, &p, &rows, form, b);
+        struct small_sink s = {.p = &p};
+        small_fill(f, unpack, &s, &rows, form, b);
         if (products->prepare)
             products->prepare(&p);
         for (int i = 0; i < n; i += 4) {
@@ -124,7 +140,7 @@ NEON_INLINE void small_matmul(const struct matmul_args *a, struct small_format f
 // ---- formats -----------------------------------------------------------------------------------
 
 // 16 bytes of each row, whose low and high nibbles are the two halves of the block.
-NEON_INLINE void small_nibbles(struct small_panel *p, const struct panel_rows *rows, enum form form,
+NEON_INLINE void small_nibbles(struct small_sink *s, const struct panel_rows *rows, enum form form,
                                size_t at, int offset)
 {
     uint8x16_t packed[16];
@@ -132,121 +148,125 @@ NEON_INLINE void small_nibbles(struct small_panel *p, const struct panel_rows *r
     panel_load(packed, rows, form, at);
     NEON_UNROLL
     for (int i = 0; i < panel_bytes(form); i++) {
-        p->w[0][i] = vsubq_s8(panel_low(packed[i]), off);
-        p->w[1][i] = vsubq_s8(panel_high(packed[i]), off);
+        small_put(s, form, 0, i, vsubq_s8(panel_low(packed[i]), off));
+        small_put(s, form, 1, i, vsubq_s8(panel_high(packed[i]), off));
     }
 }
 
-NEON_INLINE void small_table(struct small_panel *p, const struct panel_rows *rows, enum form form,
+NEON_INLINE void small_table(struct small_sink *s, const struct panel_rows *rows, enum form form,
                              size_t at, const int8_t codebook[16])
 {
+    uint8x16_t packed[16];
     int8x16_t table = vld1q_s8(codebook);
-    small_nibbles(p, rows, form, at, 0);
+    panel_load(packed, rows, form, at);
     NEON_UNROLL
-    for (int k = 0; k < 2; k++)
-        NEON_UNROLL
-    for (int i = 0; i < panel_bytes(form); i++)
-        p->w[k][i] = vqtbl1q_s8(table, vreinterpretq_u8_s8(p->w[k][i]));
+    for (int i = 0; i < panel_bytes(form); i++) {
+        small_put(s, form, 0, i, vqtbl1q_s8(table, vandq_u8(packed[i], vdupq_n_u8(15))));
+        small_put(s, form, 1, i, vqtbl1q_s8(table, vshrq_n_u8(packed[i], 4)));
+    }
 }
 
-// Bit i of the word at `at` is the fifth bit of weight i.
-NEON_INLINE void small_fifth_bits(struct small_panel *p, const struct panel_rows *rows,
-                                  enum form form, size_t at, int offset)
+// Sixteens for the fifth bits that are set of register i of weights 16k..16k+15; bit n of a row's
+// word in `bits` belongs to weight n.
+NEON_INLINE int8x16_t small_fifth_bits(const uint32x4_t bits[4], enum form form, int k, int i)
 {
     static const uint8_t own_byte[16] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
-    const uint8x16_t half_row = vcombine_u8(vdup_n_u8(0), vdup_n_u8(1));
-    const uint8x16_t in_byte = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
-    const uint8x16_t off = vdupq_n_u8((uint8_t)offset);
-    bool flat = form == FORM_FLAT;
+    uint8x16_t from, word, bit;
+    if (form == FORM_FLAT) { // two bytes of one row
+        uint32_t four[4];
+        vst1q_u32(four, bits[0]);
+        word = vreinterpretq_u8_u32(vdupq_n_u32(four[i]));
+        from = vcombine_u8(vdup_n_u8((uint8_t)(2 * k)), vdup_n_u8((uint8_t)(2 * k + 1)));
+        bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
+    } else { // word g of four rows: four bits of one byte of each
+        int g = i / 4;
+        word = vreinterpretq_u8_u32(bits[i % 4]);
+        from = vaddq_u8(vld1q_u8(own_byte), vdupq_n_u8((uint8_t)(2 * k + g / 2)));
+        bit = vreinterpretq_u8_u32(vdupq_n_u32(g % 2 ? 0x80402010 : 0x08040201));
+    }
+    uint8x16_t set = vtstq_u8(vqtbl1q_u8(word, from), bit);
+    return vreinterpretq_s8_u8(vandq_u8(set, vdupq_n_u8(16)));
+}
+
+NEON_INLINE void small_five_bits(struct small_sink *s, const struct panel_rows *rows,
+                                 enum form form, size_t bits_at, size_t nibbles_at, int offset)
+{
+    uint8x16_t packed[16];
     uint32x4_t bits[4];
-    panel_words(bits, rows, form, at);
+    int8x16_t off = vdupq_n_s8((int8_t)offset);
+    panel_words(bits, rows, form, bits_at);
+    panel_load(packed, rows, form, nibbles_at);
     NEON_UNROLL
-    for (int k = 0; k < 2; k++)
-        NEON_UNROLL
     for (int i = 0; i < panel_bytes(form); i++) {
-        uint8x16_t from, word, bit;
-        if (flat) { // two bytes of one row
-            uint32_t four[4];
-            vst1q_u32(four, bits[0]);
-            word = vreinterpretq_u8_u32(vdupq_n_u32(four[i]));
-            from = vaddq_u8(half_row, vdupq_n_u8((uint8_t)(2 * k)));
-            bit = in_byte;
-        } else { // word g of four rows: four bits of one byte of each
-            int g = i / 4;
-            word = vreinterpretq_u8_u32(bits[i % 4]);
-            from = vaddq_u8(vld1q_u8(own_byte), vdupq_n_u8((uint8_t)(2 * k + g / 2)));
-            bit = vreinterpretq_u8_u32(vdupq_n_u32(g % 2 ? 0x80402010 : 0x08040201));
-        }
-        uint8x16_t fifth = vtstq_u8(vqtbl1q_u8(word, from), bit);
-        uint8x16_t w = vorrq_u8(vreinterpretq_u8_s8(p->w[k][i]), vandq_u8(fifth, vdupq_n_u8(16)));
-        p->w[k][i] = vreinterpretq_s8_u8(vsubq_u8(w, off));
+        int8x16_t low = vorrq_s8(panel_low(packed[i]), small_fifth_bits(bits, form, 0, i));
+        int8x16_t high = vorrq_s8(panel_high(packed[i]), small_fifth_bits(bits, form, 1, i));
+        small_put(s, form, 0, i, vsubq_s8(low, off));
+        small_put(s, form, 1, i, vsubq_s8(high, off));
     }
 }
 
-NEON_INLINE void small_unpack_q4_0(struct small_panel *p, const struct panel_rows *rows,
+NEON_INLINE void small_unpack_q4_0(struct small_sink *s, const struct panel_rows *rows,
                                    enum form form, size_t at)
 {
-    small_nibbles(p, rows, form, at + 2, 8);
-    panel_halves(p->d, rows, form, at);
+    small_nibbles(s, rows, form, at + 2, 8);
+    panel_halves(s->p->d, rows, form, at);
 }
 
-NEON_INLINE void small_unpack_q4_1(struct small_panel *p, const struct panel_rows *rows,
+NEON_INLINE void small_unpack_q4_1(struct small_sink *s, const struct panel_rows *rows,
                                    enum form form, size_t at)
 {
-    small_nibbles(p, rows, form, at + 4, 0);
-    panel_halves(p->d, rows, form, at);
+    small_nibbles(s, rows, form, at + 4, 0);
+    panel_halves(s->p->d, rows, form, at);
 }
 
-NEON_INLINE void small_unpack_q5_0(struct small_panel *p, const struct panel_rows *rows,
+NEON_INLINE void small_unpack_q5_0(struct small_sink *s, const struct panel_rows *rows,
                                    enum form form, size_t at)
 {
-    small_nibbles(p, rows, form, at + 6, 0);
-    small_fifth_bits(p, rows, form, at + 2, 16);
-    panel_halves(p->d, rows, form, at);
+    small_five_bits(s, rows, form, at + 2, at + 6, 16);
+    panel_halves(s->p->d, rows, form, at);
 }
 
-NEON_INLINE void small_unpack_q5_1(struct small_panel *p, const struct panel_rows *rows,
+NEON_INLINE void small_unpack_q5_1(struct small_sink *s, const struct panel_rows *rows,
                                    enum form form, size_t at)
 {
-    small_nibbles(p, rows, form, at + 8, 0);
-    small_fifth_bits(p, rows, form, at + 4, 0);
-    panel_halves(p->d, rows, form, at);
+    small_five_bits(s, rows, form, at + 4, at + 8, 0);
+    panel_halves(s->p->d, rows, form, at);
 }
 
-NEON_INLINE void small_unpack_q8_0(struct small_panel *p, const struct panel_rows *rows,
+NEON_INLINE void small_unpack_q8_0(struct small_sink *s, const struct panel_rows *rows,
                                    enum form form, size_t at)
 {
     NEON_UNROLL
-    for (size_t k = 0; k < 2; k++) {
+    for (int k = 0; k < 2; k++) {
         uint8x16_t bytes[16];
-        panel_load(bytes, rows, form, at + 2 + 16 * k);
+        panel_load(bytes, rows, form, at + 2 + 16 * (size_t)k);
         NEON_UNROLL
         for (int i = 0; i < panel_bytes(form); i++)
-            p->w[k][i] = vreinterpretq_s8_u8(bytes[i]);
+            small_put(s, form, k, i, vreinterpretq_s8_u8(bytes[i]));
     }
-    panel_halves(p->d, rows, form, at);
+    panel_halves(s->p->d, rows, form, at);
 }
 
-NEON_INLINE void small_unpack_iq4_nl(struct small_panel *p, const struct panel_rows *rows,
+NEON_INLINE void small_unpack_iq4_nl(struct small_sink *s, const struct panel_rows *rows,
                                      enum form form, size_t at)
 {
-    small_table(p, rows, form, at + 2, codebook_iq4_nl);
-    panel_halves(p->d, rows, form, at);
+    small_table(s, rows, form, at + 2, codebook_iq4_nl);
+    panel_halves(s->p->d, rows, form, at);
 }
 
 // The scale is e8m0_half: the exponent less one, or below 2 a subnormal.
-NEON_INLINE void small_unpack_mxfp4(struct small_panel *p, const struct panel_rows *rows,
+NEON_INLINE void small_unpack_mxfp4(struct small_sink *s, const struct panel_rows *rows,
                                     enum form form, size_t at)
 {
     const uint32x4_t one = vdupq_n_u32(1);
     uint32x4_t e[4];
-    small_table(p, rows, form, at + 1, codebook_mxfp4);
+    small_table(s, rows, form, at + 1, codebook_mxfp4);
     panel_single_bytes(e, rows, form, at);
     NEON_UNROLL
     for (int v = 0; v < panel_numbers(form); v++) {
         uint32x4_t normal = vshlq_n_u32(vsubq_u32(e[v], one), 23);
         uint32x4_t tiny = vshlq_u32(vdupq_n_u32(0x200000), vreinterpretq_s32_u32(e[v]));
-        p->d[v] = vreinterpretq_f32_u32(vbslq_u32(vcgtq_u32(e[v], one), normal, tiny));
+        s->p->d[v] = vreinterpretq_f32_u32(vbslq_u32(vcgtq_u32(e[v], one), normal, tiny));
     }
 }
 
