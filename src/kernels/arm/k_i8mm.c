@@ -65,14 +65,17 @@ NEON_INLINE void tile(const struct k_panel *p, struct k_format f, int n_groups,
         for (int sub = 0; sub < 16 / n_groups; sub++)
             sub_block(p, sub, n_groups, q, first, n_rows, n_pairs, isum);
         NEON_UNROLL
-        for (int i = 0; i < 2 * n_pairs; i++)
-            NEON_UNROLL
-        for (int v = 0; v < n_rows / 2; v++) {
+        for (int i = 0; i < 2 * n_pairs; i++) {
+            int32x4_t imin[4];
             if (i >= n)
                 continue;
-            int32x4_t sum = squares_column(isum[i / 2] + 2 * v, i % 2);
-            float32x4_t *to = &acc[i][first / 2 + v];
-            *to = k_add(*to, p, f, first / 2 + v, sum, x[i]);
+            k_mins(imin, p, f, first / 2, n_rows / 2, x[i]);
+            NEON_UNROLL
+            for (int v = 0; v < n_rows / 2; v++) {
+                int32x4_t sum = squares_column(isum[i / 2] + 2 * v, i % 2);
+                float32x4_t *to = &acc[i][first / 2 + v];
+                *to = k_add(*to, p, f, first / 2 + v, sum, imin[v], x[i]);
+            }
         }
     }
 }

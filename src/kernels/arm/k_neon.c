@@ -56,10 +56,15 @@ NEON_INLINE void tile(const struct k_panel *p, struct k_format f, int n_groups,
         for (int sub = 0; sub < 16 / n_groups; sub++)
             sub_block(p, sub, n_groups, x, first, n_vectors, n, isum);
         NEON_UNROLL
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
+            int32x4_t imin[4];
+            k_mins(imin, p, f, first, n_vectors, x[i]);
             NEON_UNROLL
-        for (int v = 0; v < n_vectors; v++)
-            acc[i][first + v] = k_add(acc[i][first + v], p, f, first + v, isum[i][v], x[i]);
+            for (int v = 0; v < n_vectors; v++) {
+                float32x4_t *to = &acc[i][first + v];
+                *to = k_add(*to, p, f, first + v, isum[i][v], imin[v], x[i]);
+            }
+        }
     }
 }
 

@@ -48,23 +48,52 @@ NEON_INLINE const struct act_q8k *k_act(const struct matmul_args *a, int t, size
     return (const struct act_q8k *)((const uint8_t *)a->x + (size_t)t * a->x_stride) + block;
 }
 
-// acc + a block's sums for four rows.
+// imin[v] += m of sub-block first + j, rows 4 (low + v).., times sum j.
+#define MIN(j)                          \
+    NEON_UNROLL                         \
+    for (int v = 0; v < n_vectors; v++) \
+    imin[v] = vmlal_laneq_s16(imin[v], p->min[first + (j)][low + v], sums, j)
+
+NEON_INLINE void k_eight_mins(int32x4_t imin[4], const struct k_panel *p, int first, int low,
+                              int n_vectors, int16x8_t sums)
+{
+    MIN(0);
+    MIN(1);
+    MIN(2);
+    MIN(3);
+    MIN(4);
+    MIN(5);
+    MIN(6);
+    MIN(7);
+}
+
+#undef MIN
+
+// What the minima of rows 4 low .. take off, in units of dmin.
+NEON_INLINE void k_mins(int32x4_t imin[4], const struct k_panel *p, struct k_format f, int low,
+                        int n_vectors, const struct act_q8k *x)
+{
+    NEON_UNROLL
+    for (int v = 0; v < n_vectors; v++)
+        imin[v] = vdupq_n_s32(0);
+    if (!f.has_min)
+        return;
+    int16x8_t sums[2] = {vld1q_s16(x->sums), vld1q_s16(x->sums + 8)};
+    if (f.sub_width == 16) {
+        k_eight_mins(imin, p, 0, low, n_vectors, sums[0]);
+        k_eight_mins(imin, p, 8, low, n_vectors, sums[1]);
+    } else { // sums of 32: at most 32 * 127
+        k_eight_mins(imin, p, 0, low, n_vectors, vpaddq_s16(sums[0], sums[1]));
+    }
+}
+
+// acc + a block's sums for rows 4v...
 NEON_INLINE float32x4_t k_add(float32x4_t acc, const struct k_panel *p, struct k_format f, int v,
-                              int32x4_t isum, const struct act_q8k *x)
+                              int32x4_t isum, int32x4_t imin, const struct act_q8k *x)
 {
     acc = vfmaq_f32(acc, vmulq_n_f32(p->d[v], x->d), vcvtq_f32_s32(isum));
     if (!f.has_min)
         return acc;
-    int32x4_t imin = vdupq_n_s32(0);
-    if (f.sub_width == 16) {
-        for (int j = 0; j < 16; j++)
-            imin = vmlal_n_s16(imin, p->min[j][v], x->sums[j]);
-    } else {
-        int16_t sums[8]; // at most 32 * 127
-        vst1q_s16(sums, vpaddq_s16(vld1q_s16(x->sums), vld1q_s16(x->sums + 8)));
-        for (int j = 0; j < 8; j++)
-            imin = vmlal_n_s16(imin, p->min[j][v], sums[j]);
-    }
     return vfmsq_f32(acc, vmulq_n_f32(p->dmin[v], x->d), vcvtq_f32_s32(imin));
 }
 
@@ -103,11 +132,13 @@ NEON_INLINE void k_one_token(const struct matmul_args *a, struct k_format f, k_u
             const struct act_q8k *x = k_act(a, 0, b);
             struct k_panel p;
             struct k_sink s = {.p = &p, .x = x->q, .sub_width = f.sub_width};
+            int32x4_t imin[4];
             NEON_UNROLL
             for (int i = 0; i < 4; i++)
                 s.isum[i] = vdupq_n_s32(0);
             unpack(&s, &rows, FORM_FLAT, b * f.bytes);
-            acc = k_add(acc, &p, f, 0, panel_sums(s.isum), x);
+            k_mins(imin, &p, f, 0, 1, x);
+            acc = k_add(acc, &p, f, 0, panel_sums(s.isum), imin[0], x);
         }
         panel_store(a->out + r, acc, rows.n);
     }
