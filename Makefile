@@ -61,7 +61,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_
 %_i8mm.o $(BUILD)/%_i8mm.o: ISA_FLAGS := -march=armv8.2-a+dotprod+i8mm
 
 .PHONY: all tests fuzzers clean install format format-check layers help
-all: $(BUILD)/rondo ## build build/MODE/rondo (MODE=release|debug|asan|tsan, CC=gcc|clang)
+all: $(BUILD)/rondo ## build build/MODE/rondo (MODE=release|debug|asan|tsan, CC=gcc|clang, ARCH=aarch64)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
