@@ -350,23 +350,28 @@ static void a_reader_that_leaves_ends_the_answer_quietly(void **state)
     outcome_free(&o);
 }
 
+// The answer may be over before the signal comes: then it is asked for again.
 static void ctrl_c_keeps_what_was_said(void **state)
 {
     (void)state;
-    char line[PATH_MAX + 64], text[1 << 16];
+    static char text[1 << 22]; // more than a pipe holds: what was said before the signal comes, too
+    char line[PATH_MAX + 64];
     snprintf(line, sizeof line, "run|%s|x|--temp|0|--ctx|100000", tiny(100000));
-    struct process p = start(line, TO_PIPE);
-    struct outcome o = {0};
-    ssize_t n = 0, got;
-    assert_int_equal(read(p.out, text, 1), 1);
-    kill(p.pid, SIGINT);
-    while ((got = read(p.out, text + n, sizeof text - (size_t)n)) > 0)
-        n += got;
-    o.out = strndup(text, (size_t)n);
-    finish(&o, &p);
-    assert_int_equal(o.code, 130);
-    assert_true(n > 0 && text[n - 1] == '\n');
-    outcome_free(&o);
+    for (int i = 0, code = 0; code != 130; i++) {
+        struct process p = start(line, TO_PIPE);
+        struct outcome o = {0};
+        ssize_t n = 0, got;
+        assert_int_equal(read(p.out, text, 1), 1);
+        kill(p.pid, SIGINT);
+        while ((got = read(p.out, text + n, sizeof text - (size_t)n)) > 0)
+            n += got;
+        o.out = strndup(text, (size_t)n);
+        finish(&o, &p);
+        code = o.code;
+        assert_true(code == 130 || (code == 0 && i < 100));
+        assert_true(n > 0 && text[n - 1] == '\n');
+        outcome_free(&o);
+    }
 }
 
 static void lost_output_is_told(void **state)
