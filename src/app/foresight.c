@@ -18,8 +18,8 @@ static int ask(struct foresight *f, const struct model *m, struct weights *w, st
     int rc = weights_foresee(w, k, 0, e);
     if (rc)
         return rc;
-    for (uint32_t i = 0; i < gguf_n_tensors(g); i++)
-        f->places[i] = weights_place(w, i);
+    for (size_t i = 0; i < gguf_n_tensors(g); i++)
+        f->places[i] = weights_place(w, gguf_tensor_at(g, i)->first_piece);
     weights_describe(w, f->text, sizeof f->text);
     f->report = weights_report(w);
     f->isa = k->isa;

@@ -142,22 +142,48 @@ void op_rms_norm_heads(struct list *l, struct buf *x, const struct weight *w, in
 void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n);
 void op_add_bias(struct list *l, struct buf *x, const struct weight *bias, int n);
 void op_add(struct list *l, struct buf *out, struct buf *a, struct buf *b, int width, int n);
-void op_silu_mul(struct list *l, struct buf *out, struct buf *gate, struct buf *up, int width,
-                 int n);
+void op_scale(struct list *l, struct buf *x, float factor, int width, int n); // x *= factor
+
+// How a gated network's two halves become one.
+enum glu {
+    GLU_SILU, // gate * sigmoid(gate) * up
+};
+void op_glu(struct list *l, struct buf *out, struct buf *gate, struct buf *up, enum glu glu,
+            int width, int n);
+
+// Rows of a buffer that need not lie side by side: row i begins at float i / repeat * stride + at.
+struct view {
+    struct buf *buf;
+    int stride, at, repeat;
+};
+// Row i of `to` becomes row i of `from`; what a row of `to` has beyond `width` stays. Different
+// buffers.
+void op_copy(struct list *l, struct view to, struct view from, int width, int n_rows);
 
 enum rope_layout { ROPE_PAIRS, ROPE_HALVES };
-// Rotates x (n, n_heads, head_dim) by rows->pos. freqs: (n_rot / 2) angles per position, host
-// memory that outlives the run.
-void op_rope(struct list *l, struct buf *x, const struct rows *rows, const float *freqs,
-             int n_heads, int head_dim, int n_rot, enum rope_layout layout);
+// Dimensions [at, at + n_rot) of a head are rotated by angles of freqs (n_rot / 2) per position, in
+// host memory that outlives the run, and multiplied by scale. A list keeps the angles of two
+// different tables at a time.
+struct rope {
+    const float *freqs;
+    float scale;
+    int n_rot, at;
+    enum rope_layout layout;
+};
+// Rotates x (n, n_heads, head_dim) by rows->pos.
+void op_rope(struct list *l, struct buf *x, const struct rows *rows, const struct rope *rope,
+             int n_heads, int head_dim);
 
 // Writes k and v (n, n_kv_heads, head_dim) of each row into its page.
 void op_kv_store(struct list *l, const struct kv_layer *kv, struct buf *k, struct buf *v,
                  const struct rows *rows);
-// out (n, n_heads, head_dim): each row attends to positions (pos - window, pos] of its session, all
-// up to pos when window is 0. Pages in which no row sees anything are not touched.
+struct attend_how {
+    float scale; // of scores
+    int window;  // each row sees positions (pos - window, pos] of its session; 0: all up to pos
+};
+// out (n, n_heads, head_dim). Pages in which no row sees anything are not touched.
 void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_layer *kv,
-               const struct rows *rows, int n_heads, float scale, int window);
+               const struct rows *rows, int n_heads, const struct attend_how *how);
 // out row i = x row index[i]; index is host memory that outlives the run.
 void op_gather(struct list *l, struct buf *out, struct buf *x, const int32_t *index, int width,
                int n);

@@ -84,7 +84,8 @@ int gguf_assemble(struct gguf *g, struct err *e)
             return rc;
         tensors += p->n_tensors;
     }
-    return index_names(g, e);
+    int rc = pieces_number(g, e);
+    return rc ? rc : index_names(g, e);
 }
 
 void gguf_free(struct gguf *g)

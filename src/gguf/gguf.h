@@ -26,6 +26,7 @@ enum {
     GGUF_MAX_TENSORS = 1 << 16,
     GGUF_MAX_KEYS = 1 << 14,
     GGUF_MAX_KEY_BYTES = 1 << 16,
+    GGUF_MAX_PIECES = 1 << 18,
     GGUF_MAX_NAME_BYTES = 256, // tensor names
     GGUF_MAX_DIMS = 4,
     GGUF_MAX_PARTS = 1024,
@@ -73,6 +74,7 @@ struct gguf_tensor {
     int part;
     uint64_t offset; // from the start of the part's file
     uint64_t size;   // bytes
+    uint32_t first_piece, n_pieces;
 };
 
 struct gguf;
@@ -100,6 +102,18 @@ const struct gguf_key *gguf_find(const struct gguf *g, const char *name); // NUL
 size_t gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *name);
+
+// Pieces: what is loaded, kept or streamed as one. A tensor of several stacked matrices, such as
+// the experts of a mixture, has a piece for each of them, every other tensor is one; they are
+// numbered through the tensors in order.
+struct gguf_piece {
+    const struct gguf_tensor *tensor;
+    uint64_t offset, size; // in the file of the tensor's part
+    uint32_t index;        // which of the tensor's
+};
+size_t gguf_n_pieces(const struct gguf *g);
+struct gguf_piece gguf_piece_at(const struct gguf *g, uint32_t piece); // piece < gguf_n_pieces
+uint32_t gguf_tensor_piece(const struct gguf *g, const struct gguf_tensor *t); // its first
 
 // Typed reads. True when the key is there with a type that converts without loss (any integer type
 // for integers, any integer or float for doubles); *out is untouched otherwise.

@@ -31,7 +31,7 @@ struct gguf {
     struct arena arena; // the tables below
     uint64_t *string_at;
     struct gguf_tensor *tensors;
-    size_t n_tensors;
+    size_t n_tensors, n_pieces;
     uint32_t *keys_by_name;    // (parts[0].n_keys)
     uint32_t *tensors_by_name; // (n_tensors)
 };
@@ -46,6 +46,8 @@ int header_keys(struct gguf_part *p, uint64_t *string_at, struct err *e);
 // the same length.
 int header_tensors(struct gguf_part *p, int part, struct gguf_tensor *tensors, uint32_t *order,
                    struct err *e);
+// Numbers the pieces of all tensors.
+int pieces_number(struct gguf *g, struct err *e);
 const struct gguf_key *header_find(const struct gguf_part *p, const char *name); // linear
 
 // Bytes of one element; 0 for strings and arrays.

@@ -22,11 +22,12 @@ void block_attention(struct forward *f, const struct layer *y)
     add_bias(f, f->q, &y->bq);
     add_bias(f, f->k, &y->bk);
     add_bias(f, f->v, &y->bv);
-    op_rope(l, f->q, f->rows, f->freqs, h->n_heads, h->head_dim, h->n_rot, h->rope_layout);
-    op_rope(l, f->k, f->rows, f->freqs, h->n_kv_heads, h->head_dim, h->n_rot, h->rope_layout);
+    struct rope rope = {f->freqs, 1, h->n_rot, 0, h->rope_layout};
+    op_rope(l, f->q, f->rows, &rope, h->n_heads, h->head_dim);
+    op_rope(l, f->k, f->rows, &rope, h->n_kv_heads, h->head_dim);
     op_kv_store(l, &f->kv, f->k, f->v, f->rows);
-    op_attend(l, f->heads, f->q, &f->kv, f->rows, h->n_heads, 1 / sqrtf((float)h->head_dim),
-              h->window);
+    struct attend_how how = {.scale = 1 / sqrtf((float)h->head_dim), .window = h->window};
+    op_attend(l, f->heads, f->q, &f->kv, f->rows, h->n_heads, &how);
     op_matmul(l, f->back, f->heads, &y->wo, n);
     add_bias(f, f->back, &y->bo);
     op_add(l, f->x, f->x, f->back, h->n_embd, n);

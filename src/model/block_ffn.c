@@ -10,7 +10,7 @@ void block_ffn(struct forward *f, const struct layer *y)
     op_rms_norm(l, f->norm, f->x, &y->ffn_norm, n, h->rms_eps);
     op_matmul(l, f->gate, f->norm, &y->gate, n);
     op_matmul(l, f->up, f->norm, &y->up, n);
-    op_silu_mul(l, f->gate, f->gate, f->up, h->n_ff, n);
+    op_glu(l, f->gate, f->gate, f->up, GLU_SILU, h->n_ff, n);
     op_matmul(l, f->back, f->gate, &y->down, n);
     op_add(l, f->x, f->x, f->back, h->n_embd, n);
 }

@@ -23,7 +23,7 @@ struct kv_map {
 };
 
 // The parts of a state block.
-struct view {
+struct timeline {
     const struct kv_map *m;
     int32_t *n_free, *free; // stack of free pages (n_pages)
     int32_t *refs;          // (n_pages)
@@ -31,9 +31,9 @@ struct view {
     int32_t *pages;         // (max_sessions, session_pages)
 };
 
-static struct view view_of(const struct kv_map *m, int32_t *state)
+static struct timeline view_of(const struct kv_map *m, int32_t *state)
 {
-    struct view v = {.m = m, .n_free = state, .free = state + 1};
+    struct timeline v = {.m = m, .n_free = state, .free = state + 1};
     v.refs = v.free + m->n_pages;
     v.length = v.refs + m->n_pages;
     v.pages = v.length + m->max_sessions;
@@ -72,7 +72,7 @@ int kv_map_new(struct kv_map **out, int n_pages, int max_sessions, int max_conte
     m->session_pages = per_session;
     m->state_ints = ints;
     m->shadow = m->state + ints;
-    struct view v = view_of(m, m->state);
+    struct timeline v = view_of(m, m->state);
     *v.n_free = n_pages;
     for (int i = 0; i < n_pages; i++)
         v.free[i] = n_pages - 1 - i;
@@ -110,7 +110,7 @@ static int no_pages(struct err *e)
                    "the key-value cache is full; end a conversation or start with a larger --ctx");
 }
 
-static int32_t page_take(struct view *v)
+static int32_t page_take(struct timeline *v)
 {
     if (!*v->n_free)
         return -1;
@@ -119,18 +119,18 @@ static int32_t page_take(struct view *v)
     return page;
 }
 
-static void page_drop(struct view *v, int32_t page)
+static void page_drop(struct timeline *v, int32_t page)
 {
     if (--v->refs[page] == 0)
         v->free[(*v->n_free)++] = page;
 }
 
-static int32_t *pages_of(struct view *v, uint32_t session)
+static int32_t *pages_of(struct timeline *v, uint32_t session)
 {
     return v->pages + (size_t)session * (size_t)v->m->session_pages;
 }
 
-static void truncate_to(struct view *v, uint32_t session, int length)
+static void truncate_to(struct timeline *v, uint32_t session, int length)
 {
     int32_t *pages = pages_of(v, session);
     for (int i = pages_for(length); i < pages_for(v->length[session]); i++)
@@ -139,7 +139,7 @@ static void truncate_to(struct view *v, uint32_t session, int length)
 }
 
 // Makes the session's partial last page its own. A copy is appended when one is needed.
-static int own_last_page(struct view *v, uint32_t session, struct kv_copy *copies, int *n_copies,
+static int own_last_page(struct timeline *v, uint32_t session, struct kv_copy *copies, int *n_copies,
                          struct err *e)
 {
     int length = v->length[session];
@@ -157,7 +157,7 @@ static int own_last_page(struct view *v, uint32_t session, struct kv_copy *copie
     return 0;
 }
 
-static int fork_session(struct view *v, const struct session_op *op, struct err *e)
+static int fork_session(struct timeline *v, const struct session_op *op, struct err *e)
 {
     if (op->other >= (uint32_t)v->m->max_sessions || op->other == op->session ||
         op->pos > (uint32_t)v->length[op->other])
@@ -176,7 +176,7 @@ static int fork_session(struct view *v, const struct session_op *op, struct err 
     return 0;
 }
 
-static int apply_op(struct view *v, const struct session_op *op, struct kv_copy *copies,
+static int apply_op(struct timeline *v, const struct session_op *op, struct kv_copy *copies,
                     int *n_copies, struct err *e)
 {
     if (op->session >= (uint32_t)v->m->max_sessions)
@@ -200,7 +200,7 @@ static int apply_op(struct view *v, const struct session_op *op, struct kv_copy 
                    op->kind);
 }
 
-static int append_token(struct view *v, const struct batch_token *t, struct err *e)
+static int append_token(struct timeline *v, const struct batch_token *t, struct err *e)
 {
     if (t->session >= (uint32_t)v->m->max_sessions)
         return err_set(e, ERR_FAILED, "session %u does not exist; there are %d", t->session,
@@ -225,7 +225,7 @@ static int append_token(struct view *v, const struct batch_token *t, struct err 
     return 0;
 }
 
-static int apply(struct view v, const struct batch *b, struct kv_copy *copies, int *n_copies,
+static int apply(struct timeline v, const struct batch *b, struct kv_copy *copies, int *n_copies,
                  struct err *e)
 {
     if (b->n_tokens < 0 || b->n_tokens > BATCH_MAX_TOKENS || b->n_ops < 0 ||

@@ -21,9 +21,7 @@ struct finder {
 
 static uint32_t piece_of(const struct gguf *g, const struct gguf_tensor *t)
 {
-    size_t i = (size_t)(t - gguf_tensor_at(g, 0)); // they lie in an array
-    CHECK(gguf_tensor_at(g, i) == t);
-    return (uint32_t)i;
+    return gguf_tensor_piece(g, t);
 }
 
 static const struct gguf_tensor *find(struct finder *f, const char *name, enum presence presence)
@@ -166,7 +164,7 @@ static void refuse_strangers(struct finder *f)
     const struct model *m = f->m;
     uint32_t pieces[LAYER_MAX_TENSORS];
     size_t n = gguf_n_tensors(m->g);
-    bool *used = calloc(n, sizeof *used);
+    bool *used = calloc(gguf_n_pieces(m->g) + 1, sizeof *used);
     if (!used) {
         f->rc = err_set(f->e, ERR_NO_MEMORY, "no memory for the model's table of tensors");
         return;
@@ -177,7 +175,7 @@ static void refuse_strangers(struct finder *f)
     if (m->rope_factors.n_in)
         used[m->rope_factors.piece] = true;
     for (size_t i = 0; i < n && !f->rc; i++)
-        if (!used[i])
+        if (!used[gguf_tensor_at(m->g, i)->first_piece])
             f->rc = err_set(f->e, ERR_FAILED,
                             "%s: the tensor %s belongs to no %s model that Rondo knows; without it "
                             "the answers would be wrong",
@@ -248,7 +246,7 @@ int model_layer_digest(const struct model *m, int layer, struct digest *out, str
     struct digest_state *all = digest_begin();
     for (int i = 0; i < n && !rc; i++) {
         struct digest one;
-        rc = gguf_tensor_digest(m->g, gguf_tensor_at(m->g, pieces[i]), &one, e);
+        rc = gguf_tensor_digest(m->g, gguf_piece_at(m->g, pieces[i]).tensor, &one, e);
         if (!rc)
             digest_add(all, one.bytes, sizeof one.bytes);
     }
@@ -279,6 +277,6 @@ size_t model_layer_bytes(const struct model *m, int layer)
     int n = pieces_of(m, layer, pieces);
     size_t bytes = 0;
     for (int i = 0; i < n; i++)
-        bytes += (size_t)gguf_tensor_at(m->g, pieces[i])->size;
+        bytes += (size_t)gguf_piece_at(m->g, pieces[i]).size;
     return bytes;
 }

@@ -68,7 +68,7 @@ static int damaged(struct err *e, const char *what)
 static int parse_piece(struct cursor *c, uint64_t file_bytes, uint64_t tables_end,
                        struct sidecar_piece *p, struct err *e)
 {
-    p->tensor = cursor_u32(c);
+    p->piece = cursor_u32(c);
     p->type = cursor_u32(c);
     p->n_rows = cursor_u64(c);
     p->row_bytes = cursor_u64(c);
@@ -132,14 +132,15 @@ struct sidecar {
     size_t size;
     size_t n_pieces;
     struct sidecar_piece *pieces;
+    uint32_t *by_number; // (gguf_n_pieces) 1 + index in pieces; 0: not in there
 };
 
 static int same_tensor(const struct gguf *g, const struct sidecar_piece *p, struct err *e)
 {
     size_t row_bytes;
-    if (p->tensor >= gguf_n_tensors(g))
+    if (p->piece >= gguf_n_pieces(g))
         return damaged(e, "a matrix that the model does not have");
-    const struct gguf_tensor *t = gguf_tensor_at(g, p->tensor);
+    const struct gguf_tensor *t = gguf_piece_at(g, p->piece).tensor;
     if (t->type != p->type || t->dims[1] != p->n_rows ||
         !wtype_row_bytes(t->type, t->dims[0], &row_bytes) || row_bytes != p->row_bytes)
         return damaged(e, "a matrix that is not like the model's");
@@ -166,9 +167,10 @@ static int map_file(struct sidecar *s, struct err *e)
 static int check(struct sidecar *s, const struct gguf *g, struct err *e)
 {
     struct digest key, model;
-    size_t capacity = gguf_n_tensors(g);
+    size_t capacity = gguf_n_pieces(g);
     s->pieces = calloc(capacity + 1, sizeof *s->pieces);
-    if (!s->pieces)
+    s->by_number = calloc(capacity + 1, sizeof *s->by_number);
+    if (!s->pieces || !s->by_number)
         return err_set(e, ERR_NO_MEMORY, "there is no memory for its table");
     int rc = sidecar_parse(s->base, s->size, s->size, s->pieces, capacity, &s->n_pieces, &key, e);
     if (!rc)
@@ -176,8 +178,11 @@ static int check(struct sidecar *s, const struct gguf *g, struct err *e)
     if (!rc && memcmp(key.bytes, model.bytes, DIGEST_BYTES))
         rc = err_set(e, ERR_FAILED,
                      "it was made of another model, or of this one before it changed");
-    for (size_t i = 0; i < s->n_pieces && !rc; i++)
+    for (size_t i = 0; i < s->n_pieces && !rc; i++) {
         rc = same_tensor(g, &s->pieces[i], e);
+        if (!rc)
+            s->by_number[s->pieces[i].piece] = (uint32_t)i + 1;
+    }
     return rc;
 }
 
@@ -206,15 +211,14 @@ void sidecar_close(struct sidecar *s)
     if (s->base)
         disk_io->unmap(s->base, s->size);
     free(s->pieces);
+    free(s->by_number);
     free(s);
 }
 
-const uint8_t *sidecar_find(const struct sidecar *s, uint32_t tensor, uint64_t bytes)
+const uint8_t *sidecar_find(const struct sidecar *s, uint32_t piece, uint64_t bytes)
 {
-    for (size_t i = 0; i < s->n_pieces; i++)
-        if (s->pieces[i].tensor == tensor && s->pieces[i].bytes == bytes)
-            return s->base + s->pieces[i].offset;
-    return NULL;
+    uint32_t at = s->by_number[piece];
+    return at && s->pieces[at - 1].bytes == bytes ? s->base + s->pieces[at - 1].offset : NULL;
 }
 
 int sidecar_verify(const struct sidecar *s, struct err *e)

@@ -6,7 +6,7 @@
 //     digest | page 1.. | piece 0 | piece 1 | ...                      SIDECAR_ENTRY_BYTES each,
 //     see below page n.. | matrix in lane form, zeros to the page's end | next matrix ...
 //
-//     piece    | tensor u32 | type u32 | rows u64 | row bytes u64 | offset u64 | bytes u64 |
+//     piece    | number u32 | type u32 | rows u64 | row bytes u64 | offset u64 | bytes u64 |
 //              | SHA-256 of the bytes |
 //
 // Numbers are little-endian, pages have 4096 bytes. The model key is a SHA-256 over the model's
@@ -31,7 +31,7 @@ enum {
 };
 
 struct sidecar_piece {
-    uint32_t tensor, type;
+    uint32_t piece, type;                      // piece: as gguf.h numbers them
     uint64_t n_rows, row_bytes, offset, bytes; // offset: of the file, a whole page
     struct digest digest;
 };
@@ -49,8 +49,8 @@ int sidecar_parse(const void *data, size_t size, uint64_t file_bytes, struct sid
 // The sidecar of `g`, mapped; NULL: none, or, with `e` set, one that cannot be used.
 struct sidecar *sidecar_open(const struct gguf *g, struct err *e);
 void sidecar_close(struct sidecar *s);
-// The lanes of a tensor: its lane form has `bytes` bytes. NULL: not in there.
-const uint8_t *sidecar_find(const struct sidecar *s, uint32_t tensor, uint64_t bytes);
+// The lanes of a piece: its lane form has `bytes` bytes. NULL: not in there.
+const uint8_t *sidecar_find(const struct sidecar *s, uint32_t piece, uint64_t bytes);
 // Reads everything and compares the digests.
 int sidecar_verify(const struct sidecar *s, struct err *e);
 
@@ -63,9 +63,9 @@ struct backend;
 
 struct sidecar_plan {
     const struct gguf *g;
-    const uint32_t *tensors; // matrices that lanes_can
-    size_t n_tensors;
-    const uint8_t *const *rows; // (n_tensors) where their rows lie
+    const uint32_t *pieces; // matrices that lanes_can
+    size_t n_pieces;
+    const uint8_t *const *rows; // (n_pieces) where their rows lie
     // Bytes written so far; false ends it. On the caller's thread.
     bool (*told)(void *arg, uint64_t done);
     void *arg;

@@ -39,8 +39,8 @@ static uint64_t whole_pages(uint64_t bytes)
 
 static struct sidecar_piece piece_of(const struct sidecar_plan *p, size_t i)
 {
-    const struct gguf_tensor *t = gguf_tensor_at(p->g, p->tensors[i]);
-    struct sidecar_piece piece = {.tensor = p->tensors[i], .type = t->type, .n_rows = t->dims[1]};
+    const struct gguf_tensor *t = gguf_piece_at(p->g, p->pieces[i]).tensor;
+    struct sidecar_piece piece = {.piece = p->pieces[i], .type = t->type, .n_rows = t->dims[1]};
     size_t row_bytes = 0;
     CHECK(lanes_can(t->type) && wtype_row_bytes(t->type, t->dims[0], &row_bytes));
     piece.row_bytes = row_bytes;
@@ -50,13 +50,13 @@ static struct sidecar_piece piece_of(const struct sidecar_plan *p, size_t i)
 
 static uint64_t tables_bytes(const struct sidecar_plan *p)
 {
-    return SIDECAR_PAGE + whole_pages((uint64_t)p->n_tensors * SIDECAR_ENTRY_BYTES);
+    return SIDECAR_PAGE + whole_pages((uint64_t)p->n_pieces * SIDECAR_ENTRY_BYTES);
 }
 
 uint64_t sidecar_bytes(const struct sidecar_plan *p)
 {
     uint64_t bytes = tables_bytes(p);
-    for (size_t i = 0; i < p->n_tensors; i++) {
+    for (size_t i = 0; i < p->n_pieces; i++) {
         uint64_t piece = whole_pages(piece_of(p, i).bytes);
         if (piece > INT64_MAX - bytes)
             return 0;
@@ -138,7 +138,7 @@ static int write_piece(struct writer *w, struct sidecar_piece *piece, const uint
 
 static void put_piece(uint8_t *at, const struct sidecar_piece *p)
 {
-    store_u32(at, p->tensor);
+    store_u32(at, p->piece);
     store_u32(at + 4, p->type);
     store_u64(at + 8, p->n_rows);
     store_u64(at + 16, p->row_bytes);
@@ -149,14 +149,14 @@ static void put_piece(uint8_t *at, const struct sidecar_piece *p)
 
 static int write_tables(struct writer *w, struct err *e)
 {
-    size_t entries = w->plan->n_tensors * SIDECAR_ENTRY_BYTES;
+    size_t entries = w->plan->n_pieces * SIDECAR_ENTRY_BYTES;
     struct digest key, table = digest_of(w->tables + SIDECAR_PAGE, entries);
     if (sidecar_key(w->plan->g, &key, e))
         return ERR_FAILED;
     memcpy(w->tables, "RONDLANE", 8);
     store_u32(w->tables + 8, SIDECAR_VERSION);
     store_u32(w->tables + 12, LANE_ROWS);
-    store_u32(w->tables + 16, (uint32_t)w->plan->n_tensors);
+    store_u32(w->tables + 16, (uint32_t)w->plan->n_pieces);
     store_u64(w->tables + 24, w->written);
     memcpy(w->tables + 32, key.bytes, DIGEST_BYTES);
     memcpy(w->tables + 32 + DIGEST_BYTES, table.bytes, DIGEST_BYTES);
@@ -191,7 +191,7 @@ static void *pages_new(size_t size)
 static int allocate(struct writer *w, struct err *e)
 {
     uint64_t group = 0;
-    for (size_t i = 0; i < w->plan->n_tensors; i++) {
+    for (size_t i = 0; i < w->plan->n_pieces; i++) {
         uint64_t bytes = LANE_ROWS * piece_of(w->plan, i).row_bytes;
         group = bytes > group ? bytes : group;
     }
@@ -206,7 +206,7 @@ static int write_all(struct writer *w, struct err *e)
 {
     int rc = 0;
     w->written = w->tables_bytes;
-    for (size_t i = 0; i < w->plan->n_tensors && !rc; i++) {
+    for (size_t i = 0; i < w->plan->n_pieces && !rc; i++) {
         struct sidecar_piece piece = piece_of(w->plan, i);
         rc = write_piece(w, &piece, w->plan->rows[i], e);
         put_piece(w->tables + SIDECAR_PAGE + i * SIDECAR_ENTRY_BYTES, &piece);

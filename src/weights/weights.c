@@ -31,7 +31,7 @@ struct weights {
         struct arena memory;  // of lanes that were turned
         bool needed;
         enum weights_place place;
-    } * pieces;       // (tensors)
+    } * pieces;       // (gguf_n_pieces)
     uint32_t *needed; // (n_needed) in the order of need
     struct layout_item *items;
     size_t n_needed, n_settled;
@@ -62,13 +62,13 @@ int weights_open(struct weights **out, const struct gguf *g, const struct weight
                  struct err *e)
 {
     int n = gguf_n_parts(g), rc = 0;
-    size_t n_tensors = gguf_n_tensors(g) + 1; // never an empty table
+    size_t n_pieces = gguf_n_pieces(g) + 1; // never an empty table
     struct weights *w = calloc(1, sizeof *w);
     if (w) {
         w->parts = calloc((size_t)n, sizeof *w->parts);
-        w->pieces = calloc(n_tensors, sizeof *w->pieces);
-        w->needed = calloc(n_tensors, sizeof *w->needed);
-        w->items = calloc(n_tensors, sizeof *w->items);
+        w->pieces = calloc(n_pieces, sizeof *w->pieces);
+        w->needed = calloc(n_pieces, sizeof *w->needed);
+        w->items = calloc(n_pieces, sizeof *w->items);
     }
     if (!w || !w->parts || !w->pieces || !w->needed || !w->items) {
         weights_free(w);
@@ -109,8 +109,8 @@ void weights_free(struct weights *w)
 
 static const uint8_t *rows_of(const struct weights *w, uint32_t piece)
 {
-    const struct gguf_tensor *t = gguf_tensor_at(w->g, piece);
-    return w->parts[t->part].base + t->offset;
+    struct gguf_piece p = gguf_piece_at(w->g, piece);
+    return w->parts[p.tensor->part].base + p.offset;
 }
 
 static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
@@ -137,15 +137,15 @@ struct piece_source weights_source(struct weights *w)
 // them out.
 static void advise(const struct weights *w, uint32_t piece, int advice, bool whole)
 {
-    const struct gguf_tensor *t = gguf_tensor_at(w->g, piece);
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = t->offset & ~(page - 1);
-    uint64_t to = t->offset + t->size;
+    struct gguf_piece p = gguf_piece_at(w->g, piece);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = p.offset & ~(page - 1);
+    uint64_t to = p.offset + p.size;
     if (whole) {
-        from = (t->offset + page - 1) & ~(page - 1);
+        from = (p.offset + page - 1) & ~(page - 1);
         to &= ~(page - 1);
     }
     if (from < to)
-        disk_io->advise(w->parts[t->part].base + from, (size_t)(to - from), advice);
+        disk_io->advise(w->parts[p.tensor->part].base + from, (size_t)(to - from), advice);
 }
 
 void weights_need(struct weights *w, uint32_t piece, int layer)
@@ -161,10 +161,10 @@ void weights_need(struct weights *w, uint32_t piece, int layer)
 
 static struct turn_matrix matrix_of(const struct weights *w, uint32_t piece)
 {
-    const struct gguf_tensor *t = gguf_tensor_at(w->g, piece);
+    const struct gguf_tensor *t = gguf_piece_at(w->g, piece).tensor;
     struct turn_matrix m = {.type = t->type, .rows = rows_of(w, piece), .n_rows = t->dims[1]};
-    if (t->dims[2] * t->dims[3] != 1 || !wtype_row_bytes(t->type, t->dims[0], &m.row_bytes))
-        m.n_rows = 0; // no single matrix
+    if (!wtype_row_bytes(t->type, t->dims[0], &m.row_bytes))
+        m.n_rows = 0; // no matrix
     return m;
 }
 
@@ -184,7 +184,7 @@ static void count(struct weights *w)
     int last = -1, last_in_rows = -1;
     *r = (struct weights_report){.short_of_memory = r->short_of_memory};
     for (size_t i = 0; i < w->n_needed; i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(w->g, w->needed[i]);
+        struct gguf_piece p = gguf_piece_at(w->g, w->needed[i]);
         enum weights_place place = w->pieces[w->needed[i]].place;
         if (w->items[i].layer != last)
             r->layers++;
@@ -193,13 +193,13 @@ static void count(struct weights *w)
             r->layers_in_rows++;
             last_in_rows = last;
         }
-        if (t->n_dims < 2)
+        if (p.tensor->n_dims < 2)
             continue;
         struct weights_share *share = place == PLACE_ROWS    ? &r->rows
                                       : place == PLACE_LANES ? &r->lanes
                                                              : &r->sidecar;
         share->matrices++;
-        share->bytes += t->size;
+        share->bytes += p.size;
     }
 }
 
@@ -210,7 +210,7 @@ static void allocate(struct weights *w, size_t i)
     size_t bytes = (size_t)w->items[i].bytes;
     if (arena_init(&p->memory, arena_plan(0, bytes))) {
         log_info("no memory to turn %s; it is used as it lies in the file",
-                 gguf_tensor_at(w->g, w->needed[i])->name.text);
+                 gguf_piece_at(w->g, w->needed[i]).tensor->name.text);
         p->place = PLACE_ROWS;
         w->report.short_of_memory = true;
         return;
@@ -283,9 +283,9 @@ static void read_ahead(const struct weights *w)
 {
     for (size_t i = w->n_settled; i < w->n_needed; i++) {
         const struct piece *p = &w->pieces[w->needed[i]];
-        const struct gguf_tensor *t = gguf_tensor_at(w->g, w->needed[i]);
+        size_t size = (size_t)gguf_piece_at(w->g, w->needed[i]).size;
         if (p->place == PLACE_SIDECAR)
-            disk_io->advise((void *)(uintptr_t)p->lanes, (size_t)t->size, MADV_WILLNEED);
+            disk_io->advise((void *)(uintptr_t)p->lanes, size, MADV_WILLNEED);
         else
             advise(w, w->needed[i], MADV_WILLNEED, false);
     }
@@ -331,17 +331,17 @@ enum weights_place weights_place(const struct weights *w, uint32_t piece)
 
 // ---- sidecars ----------------------------------------------------------------------------------
 
-// What of the needed pieces a sidecar holds; `tensors` and `rows` have room for all of them.
-static struct sidecar_plan plan_sidecar(const struct weights *w, uint32_t *tensors,
+// What of the needed pieces a sidecar holds; `pieces` and `rows` have room for all of them.
+static struct sidecar_plan plan_sidecar(const struct weights *w, uint32_t *pieces,
                                         const uint8_t **rows)
 {
-    struct sidecar_plan p = {.g = w->g, .tensors = tensors, .rows = rows};
+    struct sidecar_plan p = {.g = w->g, .pieces = pieces, .rows = rows};
     for (size_t i = 0; i < w->n_needed; i++) {
         struct turn_matrix m = matrix_of(w, w->needed[i]);
         if (m.n_rows < 2 || !lanes_can(m.type))
             continue;
-        tensors[p.n_tensors] = w->needed[i];
-        rows[p.n_tensors++] = m.rows;
+        pieces[p.n_pieces] = w->needed[i];
+        rows[p.n_pieces++] = m.rows;
     }
     return p;
 }
@@ -349,26 +349,26 @@ static struct sidecar_plan plan_sidecar(const struct weights *w, uint32_t *tenso
 int weights_prepack(const struct weights *w, struct backend *b, const struct prepack *o,
                     struct err *e)
 {
-    uint32_t *tensors = calloc(w->n_needed + 1, sizeof *tensors);
+    uint32_t *pieces = calloc(w->n_needed + 1, sizeof *pieces);
     const uint8_t **rows = calloc(w->n_needed + 1, sizeof *rows);
     int rc = 0;
-    if (tensors && rows) {
-        struct sidecar_plan p = plan_sidecar(w, tensors, rows);
+    if (pieces && rows) {
+        struct sidecar_plan p = plan_sidecar(w, pieces, rows);
         p.told = o->told;
         p.arg = o->arg;
-        if (!p.n_tensors)
+        if (!p.n_pieces)
             rc = err_set(e, ERR_FAILED,
                          "%s: no matrix of these layers has a type that can be turned; there is "
                          "nothing to write",
                          gguf_path(w->g));
         if (!rc)
-            rc = o->begin(o->arg, p.n_tensors, sidecar_bytes(&p), e);
+            rc = o->begin(o->arg, p.n_pieces, sidecar_bytes(&p), e);
         if (!rc)
             rc = sidecar_write(&p, b, o->path, e);
     } else {
         rc = err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
     }
-    free(tensors);
+    free(pieces);
     free((void *)rows);
     return rc;
 }

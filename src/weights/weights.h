@@ -1,7 +1,7 @@
 // The weights of a model file in memory, asked for in pieces.
 //
-// A piece is what is loaded, kept or streamed as one; here it is one tensor, and its number is the
-// tensor's index in the file. weights_source() is what recorded lists resolve pieces through. All
+// A piece is what is loaded, kept or streamed as one: a tensor, or one matrix of a stack of them
+// (gguf.h numbers them). weights_source() is what recorded lists resolve pieces through. All
 // files are mapped, and only the windows named by weights_need are read ahead, so a worker's memory
 // holds its own layers only.
 //

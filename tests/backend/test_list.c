@@ -95,6 +95,7 @@ static void fixture_close(struct fixture *f)
 static const int32_t some_pos[ROWS] = {3, 1, 4, 1, 5, 9, 2, 6, 5};
 static const int32_t some_rows[ROWS] = {8, 0, 7, 1, 6, 2, 5, 3, 4};
 static const float some_freqs[WIDTH / HEADS / 2] = {1, 0.3f, 0.1f, 0.03f, 0.01f, 0.003f};
+static const struct rope some_rope = {some_freqs, 1, 12, 0, ROPE_PAIRS};
 
 // A program of random operations over few buffers, with heads of different widths and numbers of
 // rows, so that nearly every operation needs another's result. Run one by one they cannot disturb
@@ -126,7 +127,7 @@ static void record_random(struct fixture *f, struct rng *rng, int n_ops, bool on
             op_add(f->l, a, a, b, rng_below(rng, 2) ? WIDTH : WIDTH / 2, n);
             break;
         case 3:
-            op_silu_mul(f->l, a, a, b, WIDTH, n);
+            op_glu(f->l, a, a, b, GLU_SILU, WIDTH, n);
             break;
         case 4:
             op_add_bias(f->l, a, &f->vector, n);
@@ -136,7 +137,7 @@ static void record_random(struct fixture *f, struct rng *rng, int n_ops, bool on
                 op_gather(f->l, out, a, some_rows, WIDTH, ROWS);
             break;
         default:
-            op_rope(f->l, a, &rows, some_freqs, HEADS, WIDTH / HEADS, 12, ROPE_PAIRS);
+            op_rope(f->l, a, &rows, &some_rope, HEADS, WIDTH / HEADS);
         }
     }
     for (int i = 0; i < BUFS; i++) // keeps the numbers small

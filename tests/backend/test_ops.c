@@ -281,7 +281,7 @@ static void row_operations_are_those_of_plain_loops(void **state)
         struct buf *to = buf_filled(&t, N * WIDTH, NULL), *gate = buf_filled(&t, N * WIDTH, NULL);
         wait_all(&t);
         op_rms_norm(t.l, to, a, &weight, N, 1e-5f);
-        op_silu_mul(t.l, gate, a, b, WIDTH, N);
+        op_glu(t.l, gate, a, b, GLU_SILU, WIDTH, N);
         op_add(t.l, a, a, b, WIDTH, N);
         op_add_bias(t.l, a, &shift, N);
         run(&t);
@@ -378,7 +378,8 @@ static void rotation_turns_pairs_and_halves_by_their_angles(void **state)
             bench_open(&t, thread_counts[i]);
             struct buf *a = buf_filled(&t, N * HEADS * DIM, x);
             wait_all(&t);
-            op_rope(t.l, a, &rows, freqs, HEADS, DIM, ROT, (enum rope_layout)layout);
+            struct rope rope = {freqs, 1, ROT, 0, (enum rope_layout)layout};
+            op_rope(t.l, a, &rows, &rope, HEADS, DIM);
             run(&t);
             buf_read(a, 0, out, sizeof out);
             for (int h = 0; h < N * HEADS; h++) {
@@ -486,7 +487,8 @@ static void attend_rows(struct attention *a, int lo, int hi, int window, float *
     assert_ok(buf_new(&ob, a->t.b, n, "out", &e), &e);
     buf_write(qb, 0, a->q + (size_t)lo * width / sizeof(float), n);
     wait_all(&a->t);
-    op_attend(a->t.l, ob, qb, &a->kv, &rows, A_HEADS, 0.25f, window);
+    struct attend_how how = {.scale = 0.25f, .window = window};
+    op_attend(a->t.l, ob, qb, &a->kv, &rows, A_HEADS, &how);
     run(&a->t);
     buf_read(ob, 0, out + (size_t)lo * width / sizeof(float), n);
     buf_free(qb);

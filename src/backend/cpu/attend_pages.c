@@ -379,9 +379,9 @@ static void share_out(struct list *l, struct op *op)
 }
 
 void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_layer *kv,
-               const struct rows *rows, int n_heads, float scale, int window)
+               const struct rows *rows, int n_heads, const struct attend_how *how)
 {
-    CHECK(n_heads % kv->n_kv_heads == 0 && window >= 0);
+    CHECK(n_heads % kv->n_kv_heads == 0 && how->window >= 0);
     CHECK(n_heads <= l->limits.max_heads && kv->head_dim <= l->limits.max_head_dim);
     struct op *op = list_next(l, run_attend, SPLIT_OWN, rows->n, n_heads * kv->head_dim);
     op->out = out;
@@ -389,8 +389,8 @@ void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_l
     op->kv = *kv;
     op->rows = rows;
     op->n_heads = n_heads;
-    op->number = scale;
-    op->attend.window = window;
+    op->number = how->scale;
+    op->attend.window = how->window;
     share_out(l, op);
     op_reads(op, q, op->width);
     op_reads(op, kv->buf, OPERAND_ELSEWHERE);

@@ -15,55 +15,67 @@ static void run_angles(struct list *l, struct op *op, struct range r, int thread
     (void)thread;
     for (int t = r.lo; t < r.hi; t++) {
         float *c = row_of(op->out, t, op->width), *s = sines_of(l, c);
-        for (int i = 0; i < op->width; i++)
-            angle_cos_sin(op->rows->pos[t], op->freqs[i], &c[i], &s[i]);
+        for (int i = 0; i < op->width; i++) {
+            angle_cos_sin(op->rows->pos[t], op->rope.freqs[i], &c[i], &s[i]);
+            c[i] *= op->rope.scale;
+            s[i] *= op->rope.scale;
+        }
     }
 }
 
-// All layers rotate by the same angles: they are computed once per recording.
-static void need_angles(struct list *l, const struct rows *rows, const float *freqs, int n_rot)
+// Layers rotate by the same angles, or by two sets of them in turns: they are computed once per
+// recording.
+static struct buf *angles_for(struct list *l, const struct rows *rows, const struct rope *rope)
 {
-    if (l->angles_rows == rows && l->angles_freqs == freqs && l->angles_n_rot == n_rot)
-        return;
-    struct op *op = list_next(l, run_angles, SPLIT_ROWS, rows->n, n_rot / 2);
-    op->out = l->angles;
+    for (int i = 0; i < MAX_ANGLES; i++) {
+        const struct angles *a = &l->angles[i];
+        if (a->rows == rows && a->rope.freqs == rope->freqs && a->rope.scale == rope->scale &&
+            a->rope.n_rot == rope->n_rot)
+            return a->buf;
+    }
+    struct angles *a = &l->angles[l->next_angles];
+    l->next_angles = (l->next_angles + 1) % MAX_ANGLES;
+    a->rows = rows;
+    a->rope = *rope;
+    struct op *op = list_next(l, run_angles, SPLIT_ROWS, rows->n, rope->n_rot / 2);
+    op->out = a->buf;
     op->rows = rows;
-    op->freqs = freqs;
-    op_writes(op, l->angles, n_rot / 2);
+    op->rope = *rope;
+    op_writes(op, a->buf, rope->n_rot / 2);
     list_commit(l, op);
-    l->angles_rows = rows;
-    l->angles_freqs = freqs;
-    l->angles_n_rot = n_rot;
+    return a->buf;
 }
 
 static void run_rope(struct list *l, struct op *op, struct range r, int thread)
 {
     (void)thread;
     const struct kernels *k = l->backend->kernels;
+    const struct rope *p = &op->rope;
     for (int t = r.lo; t < r.hi; t++) {
-        float *c = row_of(l->angles, t, op->n_rot / 2), *s = sines_of(l, c);
-        float *x = row_of(op->a, t, op->width);
+        float *c = row_of(op->b, t, p->n_rot / 2), *s = sines_of(l, c);
+        float *x = row_of(op->a, t, op->width) + p->at;
         for (int h = 0; h < op->n_heads; h++, x += op->head_dim) {
-            if (op->layout == ROPE_PAIRS)
-                k->rope_pairs(x, c, s, op->n_rot);
+            if (p->layout == ROPE_PAIRS)
+                k->rope_pairs(x, c, s, p->n_rot);
             else
-                k->rope_halves(x, c, s, op->n_rot);
+                k->rope_halves(x, c, s, p->n_rot);
         }
     }
 }
 
-void op_rope(struct list *l, struct buf *x, const struct rows *rows, const float *freqs,
-             int n_heads, int head_dim, int n_rot, enum rope_layout layout)
+void op_rope(struct list *l, struct buf *x, const struct rows *rows, const struct rope *rope,
+             int n_heads, int head_dim)
 {
-    CHECK(n_rot % 2 == 0 && n_rot <= head_dim && head_dim <= l->limits.max_head_dim);
-    need_angles(l, rows, freqs, n_rot);
+    CHECK(rope->n_rot % 2 == 0 && rope->at + rope->n_rot <= head_dim);
+    CHECK(rope->n_rot <= l->limits.max_head_dim);
+    struct buf *angles = angles_for(l, rows, rope);
     struct op *op = list_next(l, run_rope, SPLIT_ROWS, rows->n, n_heads * head_dim);
     op->a = x;
+    op->b = angles;
+    op->rope = *rope;
     op->n_heads = n_heads;
     op->head_dim = head_dim;
-    op->n_rot = n_rot;
-    op->layout = layout;
-    op_reads(op, l->angles, n_rot / 2);
+    op_reads(op, angles, rope->n_rot / 2);
     op_writes(op, x, op->width);
     list_commit(l, op);
 }

@@ -66,6 +66,7 @@ struct operand {
 enum piece_use { PIECE_NONE, PIECE_WAIT, PIECE_USE, PIECE_DONE };
 
 enum { OP_MAX_OPERANDS = 4 };
+enum { MAX_ANGLES = 2 }; // tables that a recording keeps
 
 // How attention is shared out: units are (block of rows, key-value head, span). Where one span is
 // all there is, or units are plenty, a unit takes all spans of its rows.
@@ -98,11 +99,12 @@ struct op {
     enum act act;
     const int32_t *ids; // op_embed, op_gather
     const struct rows *rows;
-    const float *freqs;
+    struct rope rope;
     struct kv_layer kv;
     struct attend_plan attend;
-    int n_heads, head_dim, n_rot;
-    enum rope_layout layout;
+    struct view to, from;
+    int n_heads, head_dim;
+    enum glu glu;
     float number; // epsilon, scale
 };
 
@@ -151,11 +153,12 @@ struct list {
         int n, width;
     } quantized[ACT_COUNT];
 
-    // Cosines (max_rows, max_head_dim / 2), then sines, of the rows' angles.
-    struct buf *angles;
-    const struct rows *angles_rows;
-    const float *angles_freqs;
-    int angles_n_rot;
+    struct angles {
+        struct buf *buf;         // cosines (max_rows, max_head_dim / 2), then sines
+        const struct rows *rows; // whose; NULL: nobody's yet
+        struct rope rope;
+    } angles[MAX_ANGLES];
+    int next_angles; // to be replaced
 
     atomic_bool failed;
     struct err failure; // thread 0's

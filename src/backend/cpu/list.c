@@ -63,9 +63,9 @@ int list_new(struct list **out, struct backend *b, const struct list_limits *lim
             size = SIZE_MAX;
         rc = buf_new(&l->quantized[act].buf, b, size, "activations", e);
     }
-    if (!rc)
-        rc = buf_new(&l->angles, b, floats((size_t)limits->max_rows, (size_t)limits->max_head_dim),
-                     "angles", e);
+    for (int i = 0; i < MAX_ANGLES && !rc; i++)
+        rc = buf_new(&l->angles[i].buf, b,
+                     floats((size_t)limits->max_rows, (size_t)limits->max_head_dim), "angles", e);
     if (!rc)
         rc = attend_new_spans(l, e);
 out:
@@ -84,7 +84,8 @@ void list_free(struct list *l)
         return;
     for (int act = 0; act < ACT_COUNT; act++)
         buf_free(l->quantized[act].buf);
-    buf_free(l->angles);
+    for (int i = 0; i < MAX_ANGLES; i++)
+        buf_free(l->angles[i].buf);
     buf_free(l->attend_shared.spans);
     arena_fini(&l->memory);
     free(l);
@@ -96,7 +97,8 @@ void list_reset(struct list *l)
     l->shared = false;
     for (int act = 0; act < ACT_COUNT; act++)
         l->quantized[act].of = NULL;
-    l->angles_rows = NULL;
+    for (int i = 0; i < MAX_ANGLES; i++)
+        l->angles[i].rows = NULL;
 }
 
 // ---- recording ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // Operations that work on each row by itself. All of them split by rows, so that chains of them are
-// one group; silu_mul alone, whose rows are long, splits by blocks of columns.
+// one group; op_glu, whose rows are long, splits by blocks of columns, and op_copy has rows of its
+// own.
 #include "backend/cpu/cpu.h"
 #include "base/check.h"
 #include "kernels/lanes.h"
@@ -134,7 +135,26 @@ void op_add(struct list *l, struct buf *out, struct buf *a, struct buf *b, int w
     list_commit(l, op);
 }
 
-static void run_silu_mul(struct list *l, struct op *op, struct range r, int thread)
+static void run_scale(struct list *l, struct op *op, struct range r, int thread)
+{
+    (void)l, (void)thread;
+    for (int t = r.lo; t < r.hi; t++) {
+        float *x = row_of(op->a, t, op->width);
+        for (int i = 0; i < op->width; i++)
+            x[i] *= op->number;
+    }
+}
+
+void op_scale(struct list *l, struct buf *x, float factor, int width, int n)
+{
+    struct op *op = list_next(l, run_scale, SPLIT_ROWS, n, width);
+    op->a = x;
+    op->number = factor;
+    op_writes(op, x, width);
+    list_commit(l, op);
+}
+
+static void run_glu(struct list *l, struct op *op, struct range r, int thread)
 {
     (void)thread;
     struct column_walk walk = column_walk_of(op, r);
@@ -145,16 +165,53 @@ static void run_silu_mul(struct list *l, struct op *op, struct range r, int thre
                                       (size_t)(walk.hi - walk.lo));
 }
 
-void op_silu_mul(struct list *l, struct buf *out, struct buf *gate, struct buf *up, int width,
-                 int n)
+void op_glu(struct list *l, struct buf *out, struct buf *gate, struct buf *up, enum glu glu,
+            int width, int n)
 {
-    struct op *op = list_next(l, run_silu_mul, SPLIT_BLOCKS, n, width);
+    struct op *op = list_next(l, run_glu, SPLIT_BLOCKS, n, width);
     op->out = out;
     op->a = gate;
     op->b = up;
+    op->glu = glu;
     op_reads(op, gate, width);
     op_reads(op, up, width);
     op_writes(op, out, width);
+    list_commit(l, op);
+}
+
+static float *view_row(const struct view *v, int i)
+{
+    return (float *)v->buf->memory.base + (size_t)(i / v->repeat) * (size_t)v->stride +
+           (size_t)v->at;
+}
+
+static void run_copy(struct list *l, struct op *op, struct range r, int thread)
+{
+    (void)l, (void)thread;
+    for (int i = r.lo; i < r.hi; i++)
+        memcpy(view_row(&op->to, i), view_row(&op->from, i), (size_t)op->width * sizeof(float));
+}
+
+static void check_view(const struct view *v, int width, int n_rows)
+{
+    size_t last = n_rows ? (size_t)((n_rows - 1) / v->repeat) : 0;
+    CHECK(v->repeat > 0 && v->at >= 0 && v->stride >= 0);
+    CHECK((last * (size_t)v->stride + (size_t)v->at + (size_t)width) * sizeof(float) <=
+          v->buf->size);
+}
+
+void op_copy(struct list *l, struct view to, struct view from, int width, int n_rows)
+{
+    struct op *op = list_next(l, run_copy, SPLIT_OWN, 0, width);
+    CHECK(to.buf != from.buf);
+    check_view(&to, width, n_rows);
+    check_view(&from, width, n_rows);
+    op->units = n_rows;
+    op->step = n_rows / (4 * l->backend->n_threads) + 1;
+    op->to = to;
+    op->from = from;
+    op_reads(op, from.buf, OPERAND_ELSEWHERE);
+    op_writes(op, to.buf, OPERAND_ELSEWHERE);
     list_commit(l, op);
 }
 
