@@ -1,10 +1,9 @@
-// Tiny random models: see tiny_model.h. Tensors are declared from one table of names and shapes,
-// then written in the same order.
-#include "tiny_model.h"
+// Writing a tiny random model: see tiny_model.h. tiny_archs.c says what it has, tiny_tensors.c and
+// tiny_keys.c name it.
 #include "support.h"
+#include "tiny_plan.h"
 
 #include "base/rng.h"
-#include "gguf/writer.h"
 #include "kernels/encode.h"
 
 #include <math.h>
@@ -12,21 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTE_TOKENS = 3, WORD_TOKENS = BYTE_TOKENS + 256, MAX_TENSORS = 2048 };
-
-struct made {
-    char name[64];
-    uint32_t type;
-    int n_in, n_out; // n_out 0: a vector
-    float mean, spread;
-};
-
-struct maker {
-    struct tiny_model t;
-    struct made tensors[MAX_TENSORS];
-    int n_tensors;
-    struct rng rng;
-};
+enum { BYTE_TOKENS = 3, WORD_TOKENS = BYTE_TOKENS + 256 };
 
 static float normal(struct rng *r)
 {
@@ -34,58 +19,13 @@ static float normal(struct rng *r)
     return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
 }
 
-static void add(struct maker *m, const char *name, int n_in, int n_out)
+// FNV-1a of the name, so that a tensor is the same in every model that has it.
+static uint64_t name_seed(const char *name, uint64_t seed)
 {
-    if (m->t.leave_out && !strcmp(name, m->t.leave_out))
-        return;
-    assert_true(m->n_tensors < MAX_TENSORS);
-    struct made *d = &m->tensors[m->n_tensors++];
-    *d = (struct made){.n_in = n_in, .n_out = n_out};
-    snprintf(d->name, sizeof d->name, "%s", name);
-    if (n_out) {
-        d->type = m->t.type;
-        d->spread = 1 / sqrtf((float)n_in);
-    } else if (strstr(name, "norm")) {
-        d->mean = 1;
-        d->spread = 0.1f;
-    } else if (strstr(name, "rope_freqs")) {
-        d->mean = 2;
-        d->spread = 0.2f;
-    } else {
-        d->spread = 0.3f;
-    }
-    if (!strcmp(name, "token_embd.weight") || !strcmp(name, "output.weight"))
-        d->spread = 1;
-}
-
-static void add_layer(struct maker *m, int layer)
-{
-    const struct tiny_model *t = &m->t;
-    int q = t->n_heads * t->head_dim, kv = t->n_kv_heads * t->head_dim;
-    const struct {
-        const char *name;
-        int n_in, n_out;
-    } parts[] = {
-        {"attn_norm.weight", t->n_embd, 0},
-        {"attn_q.weight", t->n_embd, q},
-        {"attn_k.weight", t->n_embd, kv},
-        {"attn_v.weight", t->n_embd, kv},
-        {"attn_output.weight", q, t->n_embd},
-        {"ffn_norm.weight", t->n_embd, 0},
-        {"ffn_gate.weight", t->n_embd, t->n_ff},
-        {"ffn_up.weight", t->n_embd, t->n_ff},
-        {"ffn_down.weight", t->n_ff, t->n_embd},
-        {"attn_q.bias", q, 0},
-        {"attn_k.bias", kv, 0},
-        {"attn_v.bias", kv, 0},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (strstr(parts[i].name, "bias") && !t->bias)
-            continue;
-        char name[64];
-        snprintf(name, sizeof name, "blk.%d.%s", layer, parts[i].name);
-        add(m, name, parts[i].n_in, parts[i].n_out);
-    }
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *name; name++)
+        h = (h ^ (uint8_t)*name) * 0x100000001b3u;
+    return h + seed * 0x9e3779b97f4a7c15u;
 }
 
 static void put_vocabulary(struct gguf_writer *w, int n_vocab)
@@ -123,97 +63,105 @@ static void put_vocabulary(struct gguf_writer *w, int n_vocab)
     free(tokens);
 }
 
-static void put_keys(struct gguf_writer *w, const struct tiny_model *t)
+// The random numbers of one tensor, (n_mats, n_out, n_in).
+static float *random_numbers(const struct tiny_tensor *d, const char *name, uint64_t seed, size_t n)
 {
-    char name[64];
-    const struct {
-        const char *key;
-        uint32_t value;
-    } numbers[] = {
-        {"block_count", (uint32_t)t->n_layers},
-        {"context_length", (uint32_t)t->context},
-        {"embedding_length", (uint32_t)t->n_embd},
-        {"feed_forward_length", (uint32_t)t->n_ff},
-        {"attention.head_count", (uint32_t)t->n_heads},
-        {"attention.head_count_kv", (uint32_t)t->n_kv_heads},
-        {"attention.key_length", (uint32_t)t->head_dim},
-        {"attention.value_length", (uint32_t)t->head_dim},
-        {"rope.dimension_count", (uint32_t)t->head_dim},
-    };
-    gguf_put_string(w, "general.architecture", t->arch, strlen(t->arch));
-    gguf_put_string(w, "general.name", "tiny", 4);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        snprintf(name, sizeof name, "%s.%s", t->arch, numbers[i].key);
-        gguf_put_u32(w, name, numbers[i].value);
-    }
-    snprintf(name, sizeof name, "%s.attention.layer_norm_rms_epsilon", t->arch);
-    gguf_put_f32(w, name, 1e-5f);
-    snprintf(name, sizeof name, "%s.rope.freq_base", t->arch);
-    gguf_put_f32(w, name, 10000);
-    snprintf(name, sizeof name, "%s.attention.sliding_window", t->arch);
-    if (t->window)
-        gguf_put_u32(w, name, (uint32_t)t->window);
+    struct rng rng;
+    float *x = malloc(n * sizeof *x);
+    assert_non_null(x);
+    rng_init(&rng, name_seed(name, seed));
+    for (size_t i = 0; i < n; i++)
+        x[i] = d->mean + d->spread * normal(&rng);
+    return x;
 }
 
-static void write_tensor(struct gguf_writer *w, struct maker *m, const struct made *d)
+// "blk.1.ffn_up_exps.weight" is n times "blk.1.ffn_up.weight".
+static float *equal_experts(const struct tiny_tensor *d, uint64_t seed, size_t n_mats, size_t each)
 {
-    size_t rows = d->n_out ? (size_t)d->n_out : 1, bytes;
-    float *row = malloc((size_t)d->n_in * sizeof *row);
+    char name[sizeof d->name];
+    const char *cut = strstr(d->name, "_exps");
+    snprintf(name, sizeof name, "%.*s%s", (int)(cut - d->name), d->name, cut + strlen("_exps"));
+    float *one = random_numbers(d, name, seed, each), *x = malloc(n_mats * each * sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < n_mats; i++)
+        memcpy(x + i * each, one, each * sizeof *x);
+    free(one);
+    return x;
+}
+
+// attn_k_b and attn_v_b are the parts of attn_kv_b, whose rows are, for each head, those of the key
+// and those of the value; a key's part is transposed, for it is multiplied with queries.
+static float *part_of_kv_b(const struct tiny_tensor *d, const struct tiny_model *t)
+{
+    bool key = strstr(d->name, "attn_k_b");
+    size_t rank = (size_t)t->kv_rank, nope = (size_t)(t->head_dim - t->n_rot);
+    size_t value = (size_t)t->value_dim, heads = (size_t)t->n_heads;
+    struct tiny_tensor kv_b = {.spread = 1 / sqrtf((float)rank)};
+    snprintf(kv_b.name, sizeof kv_b.name, "%.*sattn_kv_b.weight",
+             (int)(strstr(d->name, "attn_") - d->name), d->name);
+    float *whole = random_numbers(&kv_b, kv_b.name, t->seed, heads * (nope + value) * rank);
+    float *x = malloc(heads * rank * (key ? nope : value) * sizeof *x), *to = x;
+    assert_non_null(x);
+    for (size_t h = 0; h < heads; h++) {
+        const float *rows = whole + h * (nope + value) * rank;
+        if (key) {
+            for (size_t r = 0; r < rank; r++)
+                for (size_t i = 0; i < nope; i++)
+                    *to++ = rows[i * rank + r];
+        } else {
+            memcpy(to, rows + nope * rank, value * rank * sizeof *to);
+            to += value * rank;
+        }
+    }
+    free(whole);
+    return x;
+}
+
+static float *numbers(const struct tiny_tensor *d, const struct tiny_model *t, size_t rows)
+{
+    size_t n_mats = d->n_mats ? (size_t)d->n_mats : 1;
+    if (strstr(d->name, "attn_k_b.") || strstr(d->name, "attn_v_b."))
+        return part_of_kv_b(d, t);
+    if (t->equal_experts && strstr(d->name, "_exps.weight"))
+        return equal_experts(d, t->seed, n_mats, rows / n_mats * (size_t)d->n_in);
+    return random_numbers(d, d->name, t->seed, rows * (size_t)d->n_in);
+}
+
+static void write_tensor(struct gguf_writer *w, const struct tiny_tensor *d,
+                         const struct tiny_model *t)
+{
+    size_t rows = (size_t)(d->n_out ? d->n_out : 1) * (size_t)(d->n_mats ? d->n_mats : 1), bytes;
     assert_true(wtype_row_bytes(d->type, (uint64_t)d->n_in, &bytes));
+    float *x = numbers(d, t, rows);
     uint8_t *blocks = malloc(bytes);
-    assert_true(row && blocks);
+    assert_non_null(blocks);
     for (size_t r = 0; r < rows; r++) {
-        for (int i = 0; i < d->n_in; i++)
-            row[i] = d->mean + d->spread * normal(&m->rng);
-        assert_true(kernels_encode(d->type, blocks, row, (size_t)d->n_in));
+        assert_true(kernels_encode(d->type, blocks, x + r * (size_t)d->n_in, (size_t)d->n_in));
         gguf_write(w, blocks, bytes);
     }
     free(blocks);
-    free(row);
-}
-
-static void set_defaults(struct tiny_model *t)
-{
-    t->arch = t->arch ? t->arch : "llama";
-    t->n_layers = t->n_layers ? t->n_layers : 4;
-    t->n_heads = t->n_heads ? t->n_heads : 4;
-    t->n_kv_heads = t->n_kv_heads ? t->n_kv_heads : 2;
-    t->n_embd = t->n_embd ? t->n_embd : 64;
-    t->head_dim = t->head_dim ? t->head_dim : t->n_embd / t->n_heads;
-    t->n_ff = t->n_ff ? t->n_ff : 96;
-    t->n_vocab = t->n_vocab ? t->n_vocab : 320;
-    t->context = t->context ? t->context : 512;
-    t->bias = t->bias || !strcmp(t->arch, "qwen2");
+    free(x);
 }
 
 void tiny_model_write(const char *path, const struct tiny_model *options)
 {
-    struct maker *m = calloc(1, sizeof *m);
+    struct tiny_plan *p = calloc(1, sizeof *p);
     struct gguf_writer *w;
     struct err e = {0};
-    assert_non_null(m);
-    m->t = *options;
-    set_defaults(&m->t);
-    rng_init(&m->rng, m->t.seed + 1);
+    assert_non_null(p);
+    p->t = tiny_model_filled(options);
+    tiny_plan_tensors(p);
     assert_ok(gguf_writer_open(&w, path, &e), &e);
-    put_keys(w, &m->t);
-    put_vocabulary(w, m->t.n_vocab);
-    add(m, "token_embd.weight", m->t.n_embd, m->t.n_vocab);
-    if (m->t.rope_factors)
-        add(m, "rope_freqs.weight", m->t.head_dim / 2, 0);
-    for (int i = 0; i < m->t.n_layers; i++)
-        add_layer(m, i);
-    add(m, "output_norm.weight", m->t.n_embd, 0);
-    if (!m->t.tied)
-        add(m, "output.weight", m->t.n_embd, m->t.n_vocab);
-    for (int i = 0; i < m->n_tensors; i++) {
-        const struct made *d = &m->tensors[i];
-        uint64_t dims[2] = {(uint64_t)d->n_in, (uint64_t)d->n_out};
-        gguf_declare(w, d->name, d->type, d->n_out ? 2 : 1, dims);
+    tiny_plan_put_keys(w, &p->t);
+    put_vocabulary(w, p->t.n_vocab);
+    for (int i = 0; i < p->n_tensors; i++) {
+        const struct tiny_tensor *d = &p->tensors[i];
+        uint64_t dims[3] = {(uint64_t)d->n_in, (uint64_t)d->n_out, (uint64_t)d->n_mats};
+        gguf_declare(w, d->name, d->type, d->n_mats ? 3 : d->n_out ? 2 : 1, dims);
     }
-    for (int i = 0; i < m->n_tensors; i++)
-        write_tensor(w, m, &m->tensors[i]);
+    for (int i = 0; i < p->n_tensors; i++)
+        write_tensor(w, &p->tensors[i], &p->t);
     assert_ok(gguf_writer_finish(w, &e), &e);
     gguf_writer_free(w);
-    free(m);
+    free(p);
 }
