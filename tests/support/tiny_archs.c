@@ -102,18 +102,18 @@ static const struct tiny_model common = {
 #define FILL_EACH(F)                                                                             \
     F(n_layers)                                                                                  \
     F(n_embd)                                                                                    \
-    F(n_heads) F(n_kv_heads) F(head_dim) F(n_ff) F(n_vocab) F(context) F(tied) F(bias) F(window) \
-        F(n_rot) F(freq_base) F(rope) F(rope_factor) F(original_context) F(attn_factor)          \
-            F(log_multiplier) F(temperature) F(attn_softcap) F(final_softcap) F(embed_scale)     \
-                F(residual_scale) F(attn_scale) F(logit_scale) F(sinks) F(n_experts) F(n_used)   \
-                    F(n_ff_expert) F(n_ff_shared) F(n_shared) F(n_dense) F(n_groups)             \
-                        F(n_groups_used) F(gating) F(expert_scale) F(expert_norm) F(q_rank)      \
-                            F(kv_rank) F(value_dim)
+    F(n_heads)                                                                                   \
+    F(n_kv_heads) F(head_dim) F(n_ff) F(n_vocab) F(context) F(tied) F(bias) F(window) F(n_rot)   \
+        F(freq_base) F(rope) F(rope_factor) F(original_context) F(attn_factor) F(log_multiplier) \
+            F(temperature) F(attn_softcap) F(final_softcap) F(embed_scale) F(residual_scale)     \
+                F(attn_scale) F(logit_scale) F(sinks) F(n_experts) F(n_used) F(n_ff_expert)      \
+                    F(n_ff_shared) F(n_shared) F(n_dense) F(n_groups) F(n_groups_used) F(gating) \
+                        F(expert_scale) F(expert_norm) F(q_rank) F(kv_rank) F(value_dim)
 
 // Where `t` says nothing, what `d` says.
 static void fill(struct tiny_model *t, const struct tiny_model *d)
 {
-#define FILL(field) t->field = t->field ? t->field : d->field;
+#define FILL(field) t->field = t->field != 0 ? t->field : d->field;
     FILL_EACH(FILL)
 #undef FILL
 }

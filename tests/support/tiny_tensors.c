@@ -39,7 +39,7 @@ static void set_numbers(struct tiny_tensor *d, const struct tiny_model *t)
         d->spread = 2 / sqrtf((float)d->n_in);
     } else if (!strcmp(name, "token_embd.weight")) { // a tied output wants it small
         d->spread = tiny_is(t, "gemma2") || tiny_is(t, "gemma3") ? 0.2f : 1;
-        d->spread /= t->embed_scale ? t->embed_scale : 1;
+        d->spread /= t->embed_scale > 0 ? t->embed_scale : 1;
     } else if (!strcmp(name, "output.weight")) {
         d->spread = 1;
     } else {
