@@ -8,6 +8,7 @@
 #include "base/guard.h"
 #include "engine/passes.h"
 #include "engine/stage.h"
+#include "model/shard_state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +87,25 @@ static void local_release(struct pipeline *p, int64_t handle)
     passes_release(&((struct local *)p)->passes, handle);
 }
 
+static size_t local_page_bytes(struct pipeline *p)
+{
+    return shard_page_bytes(((struct local *)p)->stage.shard);
+}
+
+static void local_page_read(struct pipeline *p, uint32_t session, int page, void *out)
+{
+    struct local *l = (struct local *)p;
+    passes_settle(&l->passes);
+    shard_page_read(l->stage.shard, session, page, out);
+}
+
+static void local_page_write(struct pipeline *p, uint32_t session, int page, const void *data)
+{
+    struct local *l = (struct local *)p;
+    passes_settle(&l->passes);
+    shard_page_write(l->stage.shard, session, page, data);
+}
+
 static void local_free(struct pipeline *p)
 {
     struct local *l = (struct local *)p;
@@ -104,6 +124,9 @@ static const struct pipeline_ops local_ops = {
     .wait = local_wait,
     .release = local_release,
     .cancel = local_cancel,
+    .page_bytes = local_page_bytes,
+    .page_read = local_page_read,
+    .page_write = local_page_write,
     .free = local_free,
 };
 

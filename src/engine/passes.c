@@ -189,6 +189,20 @@ void passes_cancel(struct passes *p, int64_t handle)
     pthread_mutex_unlock(&p->lock);
 }
 
+void passes_settle(struct passes *p)
+{
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < PIPELINE_MAX_PASSES;) {
+        const struct pass *s = &p->slots[i];
+        CHECK(s->state == PASS_FREE || s->released);
+        if (s->state == PASS_FREE)
+            i++;
+        else
+            pthread_cond_wait(&p->done, &p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
 // ---- The computing thread.
 
 // With the lock held.

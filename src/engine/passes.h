@@ -56,6 +56,8 @@ int64_t passes_submit(struct passes *p, const struct batch *b, struct err *e);
 int passes_wait(struct passes *p, int64_t handle, struct pass_result *out, struct err *e);
 void passes_release(struct passes *p, int64_t handle);
 void passes_cancel(struct passes *p, int64_t handle);
+// Waits until no pass is under way: released ones may still be. Every handle is released.
+void passes_settle(struct passes *p);
 
 // ---- The computing thread.
 // The oldest that is QUEUED, now RUNNING. NULL: none.

@@ -49,6 +49,12 @@ struct pipeline_ops {
     // The result is not wanted; the pass may still run, or leave its tokens' positions without
     // contents. Wait may then fail. The caller truncates its sessions afterwards.
     void (*cancel)(struct pipeline *p, int64_t handle);
+    // The cache of a session as bytes, in pages of KV_PAGE_TOKENS positions (model/shard_state.h);
+    // all three NULL where it lies on several machines. Every handle is released. `page` is one
+    // that the session has.
+    size_t (*page_bytes)(struct pipeline *p);
+    void (*page_read)(struct pipeline *p, uint32_t session, int page, void *out);
+    void (*page_write)(struct pipeline *p, uint32_t session, int page, const void *data);
     void (*free)(struct pipeline *p);
 };
 

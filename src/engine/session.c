@@ -295,3 +295,50 @@ int session_fork(struct session *s, const struct session *from, size_t n, struct
     int rc = session_collect(s, e);
     return rc < 0 ? rc : 0;
 }
+
+// ---- Keeping a session.
+
+size_t session_page_bytes(const struct session *s)
+{
+    struct pipeline *p = s->pipeline;
+    return p->ops->page_bytes ? p->ops->page_bytes(p) : 0;
+}
+
+void session_read_page(const struct session *s, size_t page, void *out)
+{
+    CHECK(!s->n_flights && page * KV_PAGE_TOKENS < s->n_done);
+    s->pipeline->ops->page_read(s->pipeline, s->o.id, (int)page, out);
+}
+
+// Makes room for the fed tokens without computing them: the positions of a cancelled pass are
+// without contents until somebody writes them.
+static int reserve(struct session *s, struct err *e)
+{
+    int rc;
+    while ((rc = session_submit(s, e)) > 0) {
+        struct pass_result result;
+        int64_t handle = s->flights[0].handle;
+        s->pipeline->ops->cancel(s->pipeline, handle);
+        s->pipeline->ops->wait(s->pipeline, handle, &result, NULL);
+        land(s);
+    }
+    return rc;
+}
+
+int session_restore(struct session *s, const int32_t *ids, size_t n, session_load *load, void *arg,
+                    void *page, struct err *e)
+{
+    CHECK(session_page_bytes(s));
+    session_truncate(s, 0);
+    int rc = session_feed(s, ids, n, e);
+    if (!rc)
+        rc = reserve(s, e);
+    for (size_t i = 0; i * KV_PAGE_TOKENS < n && !rc; i++) {
+        rc = load(arg, i, page, e);
+        if (!rc)
+            s->pipeline->ops->page_write(s->pipeline, s->o.id, (int)i, page);
+    }
+    s->n_done = rc ? 0 : n;
+    s->n_sent = s->n_fed = s->n_done;
+    return rc;
+}

@@ -75,3 +75,17 @@ void session_truncate(struct session *s, size_t n);
 // Makes `s` a copy of the first n tokens of `from`, on the same pipeline; they share memory.
 // Neither may have anything in flight.
 int session_fork(struct session *s, const struct session *from, size_t n, struct err *e);
+
+// ---- Keeping a session: its tokens and the pages of its cache, KV_PAGE_TOKENS positions each, the
+// last one perhaps not full.
+
+// Bytes of a page; 0: the pages do not all lie on this machine, so only the tokens can be kept.
+size_t session_page_bytes(const struct session *s);
+// Copies page `page`, of those of the tokens computed. Nothing may be in flight.
+void session_read_page(const struct session *s, size_t page, void *out);
+// The session becomes ids (n >= 1), of which nothing is computed: `load` fills `page`
+// (session_page_bytes) with one page after the other. Nothing may be in flight. When it fails the
+// session is empty.
+typedef int session_load(void *arg, size_t index, void *page, struct err *e);
+int session_restore(struct session *s, const int32_t *ids, size_t n, session_load *load, void *arg,
+                    void *page, struct err *e);

@@ -19,6 +19,7 @@
 #include "model/arch.h"
 #include "model/kv.h"
 #include "model/model.h"
+#include "model/shard_state.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -302,6 +303,11 @@ void shard_free(struct shard *s)
 size_t shard_kv_bytes(const struct shard *s)
 {
     return buf_size(s->kv);
+}
+
+struct shard_cache shard_cache(const struct shard *s)
+{
+    return (struct shard_cache){.map = s->map, .pages = s->kv, .page_bytes = s->page_bytes};
 }
 
 // ---- a pass ------------------------------------------------------------------------------------

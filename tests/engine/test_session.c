@@ -120,8 +120,11 @@ static void fake_free(struct pipeline *p)
     free(f);
 }
 
-static const struct pipeline_ops fake_ops = {fake_submit, fake_wait, fake_release, fake_cancel,
-                                             fake_free};
+static const struct pipeline_ops fake_ops = {.submit = fake_submit,
+                                             .wait = fake_wait,
+                                             .release = fake_release,
+                                             .cancel = fake_cancel,
+                                             .free = fake_free};
 
 static struct fake *fake_new(int n_pages)
 {
