@@ -2,6 +2,7 @@
 // pre-tokenizer finds. Pieces and merges are kept as bytes; the printable characters in which the
 // file writes them occur only while loading.
 #include "base/log.h"
+#include "text/nfc.h"
 #include "text/tables.h"
 #include "text/utf8.h"
 
@@ -135,15 +136,16 @@ static void load_byte_ids(struct vocab *v)
 int bpe_load(struct vocab *v, const struct gguf *g, struct err *e)
 {
     struct gguf_string pre = {"", 0};
-    struct pretokenize_rules rules;
+    const struct split_rules *rules;
     if (!gguf_get_string(g, "tokenizer.ggml.pre", &pre))
         log_warn("%s does not say how it splits words; taking gpt-2's way", gguf_path(g));
     int rc = pretokenizer_new(&v->split, pre, &rules, e);
     if (rc)
         return rc;
-    v->whole_words = rules.whole_words;
+    v->whole_words = rules->flags & SPLIT_WHOLE_WORDS;
+    v->nfc = rules->flags & SPLIT_NFC;
     bool said;
-    if (rules.adds_bos && !gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &said))
+    if (rules->flags & SPLIT_ADDS_BOS && !gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &said))
         v->add_bos = true;
     load_byte_ids(v);
     return load_merges(v, g, e);
@@ -197,11 +199,23 @@ static int encode_word(void *words, const char *word, size_t n)
     return words_encode(words, word, n);
 }
 
-int bpe_encode(struct encoder *x, const char *text, size_t n)
+static int encode_words(struct encoder *x, const char *text, size_t n)
 {
     struct words w;
     words_begin(&w, x, n, encode_new_word);
     int rc = pretokenize(x->vocab->split, text, n, encode_word, &w, x->err);
     words_end(&w);
+    return rc;
+}
+
+int bpe_encode(struct encoder *x, const char *text, size_t n)
+{
+    if (!x->vocab->nfc)
+        return encode_words(x, text, n);
+    char *composed = nfc_new(text, n, &n);
+    if (!composed)
+        return err_set(x->err, ERR_NO_MEMORY, "no memory to normalize a text");
+    int rc = encode_words(x, composed, n);
+    free(composed);
     return rc;
 }

@@ -1,9 +1,5 @@
-// The regular expressions of the byte-level vocabularies, run by PCRE2.
-//
-// They are what the published tokenizers of these models split by (their tokenizer.json), with
-// three changes of form. White space is spelled out as Unicode's White_Space, because PCRE2's \s
-// has U+180E in addition. Contractions list both cases, because caseless matching would let U+017F
-// stand for an s. Repetitions that nothing can shorten are possessive.
+// The expressions of split_rules.c, run by PCRE2 one after the other: each cuts what the one before
+// left, as if that were a text of its own.
 //
 // PCRE2 sees valid UTF-8 only: a text is cut into valid stretches first, each a subject of its own,
 // so no match has to check it again and bytes that are not UTF-8 need no rule.
@@ -17,92 +13,59 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPACE       "\\x09-\\x0d\\x{85}\\p{Z}" // inside brackets
-#define SPACES_LAST "[" SPACE "]+(?![^" SPACE "])|[" SPACE "]++"
-#define CONTRACTION "'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])"
-
-// Llama 3 and Qwen 2 differ in how many digits make a word.
-#define WORDS(digits)                                                     \
-    CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|" digits "| ?+[^" SPACE \
-                "\\p{L}\\p{N}]++[\\r\\n]*+|"                              \
-                "[" SPACE "]*[\\r\\n]+|" SPACES_LAST
-
-static const char words_llama3[] = WORDS("\\p{N}{1,3}+");
-static const char words_qwen2[] = WORDS("\\p{N}");
-static const char words_gpt2[] = "'(?:[stmd]|re|ve|ll)| ?\\p{L}++| ?\\p{N}++"
-                                 "| ?[^" SPACE "\\p{L}\\p{N}]++|" SPACES_LAST;
-// First every digit alone, then gpt-2 on what lies between them: a digit ends white space as the
-// end of the text does.
-static const char words_digits[] = "'(?:[stmd]|re|ve|ll)| ?\\p{L}++|\\p{N}"
-                                   "| ?[^" SPACE "\\p{L}\\p{N}]++"
-                                   "|[" SPACE "]+(?![^" SPACE "\\p{N}])|[" SPACE "]++";
-
-static const struct known {
-    const char *name, *pattern;
-    struct pretokenize_rules rules;
-} known[] = {
-    {"llama-bpe", words_llama3, {.whole_words = true, .adds_bos = true}},
-    {"llama3", words_llama3, {.whole_words = true, .adds_bos = true}},
-    {"llama-v3", words_llama3, {.whole_words = true, .adds_bos = true}},
-    {"falcon3", words_llama3, {.whole_words = true, .adds_bos = true}},
-    {"dbrx", words_llama3, {0}},
-    {"smaug-bpe", words_llama3, {0}},
-    {"qwen2", words_qwen2, {0}},
-    {"deepseek-r1-qwen", words_qwen2, {0}},
-    {"stablelm2", words_qwen2, {0}},
-    {"gpt-2", words_gpt2, {0}},
-    {"default", words_gpt2, {0}},
-    {"phi-2", words_gpt2, {0}},
-    {"mpt", words_gpt2, {0}},
-    {"olmo", words_gpt2, {0}},
-    {"starcoder", words_digits, {0}},
-    {"refact", words_digits, {0}},
-    {"command-r", words_digits, {0}},
-    {"smollm", words_digits, {0}},
-    {"codeshell", words_digits, {0}},
-};
-
 // A match may go this many steps per byte of its text, and never fewer than the first number: the
 // expressions are linear, so a text that needs more shows a fault in one of them.
 enum { STEPS_BASE = 10000, STEPS_PER_BYTE = 16 };
 
 struct pretokenizer {
-    pcre2_code *code;
-    bool jit;
+    pcre2_code *code[SPLIT_MAX_PATTERNS];
+    int n;
+    bool jit, thirds;
 };
 
+static int compile(struct pretokenizer *p, const char *pattern, struct err *e)
+{
+    int code = 0;
+    PCRE2_SIZE offset = 0;
+    pcre2_code *c =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE, &code, &offset, NULL);
+    if (!c)
+        return err_set(e, ERR_NO_MEMORY, "PCRE2 does not compile its pattern (error %d at %zu)",
+                       code, (size_t)offset);
+    p->code[p->n++] = c;
+    // Where the system forbids making code at run time the interpreter does the same, slower.
+    p->jit &= pcre2_jit_compile(c, PCRE2_JIT_COMPLETE) == 0;
+    return 0;
+}
+
 int pretokenizer_new(struct pretokenizer **out, struct gguf_string name,
-                     struct pretokenize_rules *rules, struct err *e)
+                     const struct split_rules **rules, struct err *e)
 {
     *out = NULL;
     if (!name.length)
         name = (struct gguf_string){"gpt-2", 5};
-    const struct known *k = NULL;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strlen(known[i].name) == name.length && !memcmp(known[i].name, name.text, name.length))
-            k = &known[i];
+    const struct split_rules *r = split_rules_find(name.text, name.length);
     char quoted[64];
-    if (!k)
+    if (!r)
         return err_set(
             e, ERR_FAILED,
-            "this model splits words as '%s', which Rondo does not know yet; use a "
-            "model of the Llama, Qwen or GPT-2 families",
+            "this model splits words as '%s', which Rondo does not know yet; use a newer Rondo, "
+            "or a model of the Llama, Qwen, Mistral, DeepSeek, Granite, GPT or GPT-2 families",
             err_quote(quoted, sizeof quoted, name.text, name.length < 60 ? (int)name.length : 60));
     struct pretokenizer *p = calloc(1, sizeof *p);
     if (!p)
         return err_set(e, ERR_NO_MEMORY, "no memory for the vocabulary");
-    int code = 0;
-    PCRE2_SIZE offset = 0;
-    p->code = pcre2_compile((PCRE2_SPTR)k->pattern, PCRE2_ZERO_TERMINATED,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE, &code, &offset, NULL);
-    if (!p->code) {
-        free(p);
-        return err_set(e, ERR_NO_MEMORY, "PCRE2 does not compile its pattern (error %d at %zu)",
-                       code, (size_t)offset);
+    p->jit = true;
+    p->thirds = r->flags & SPLIT_THIRDS;
+    int rc = 0;
+    for (int i = 0; !rc && i < SPLIT_MAX_PATTERNS && r->pattern[i]; i++)
+        rc = compile(p, r->pattern[i], e);
+    if (rc) {
+        pretokenizer_free(p);
+        return rc;
     }
-    // Where the system forbids making code at run time the interpreter does the same, slower.
-    p->jit = pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0;
-    *rules = k->rules;
+    *rules = r;
     *out = p;
     return 0;
 }
@@ -111,7 +74,8 @@ void pretokenizer_free(struct pretokenizer *p)
 {
     if (!p)
         return;
-    pcre2_code_free(p->code);
+    for (int i = 0; i < p->n; i++)
+        pcre2_code_free(p->code[i]);
     free(p);
 }
 
@@ -124,33 +88,67 @@ struct splitting {
     struct err *err;
 };
 
-static int match_next(const struct splitting *s, const char *text, size_t n, size_t at)
+// The next match of an expression from `at` on, [n, n) when there is none.
+static int match_next(const struct splitting *s, const pcre2_code *code, const char *text, size_t n,
+                      size_t at, size_t *begin, size_t *end)
 {
     PCRE2_SPTR subject = (PCRE2_SPTR)text;
-    if (s->p->jit)
-        return pcre2_jit_match(s->p->code, subject, n, at, PCRE2_NO_UTF_CHECK, s->match,
-                               s->context);
-    return pcre2_match(s->p->code, subject, n, at, PCRE2_NO_UTF_CHECK, s->match, s->context);
+    int found =
+        s->p->jit ? pcre2_jit_match(code, subject, n, at, PCRE2_NO_UTF_CHECK, s->match, s->context)
+                  : pcre2_match(code, subject, n, at, PCRE2_NO_UTF_CHECK, s->match, s->context);
+    *begin = *end = n;
+    if (found == PCRE2_ERROR_NOMATCH)
+        return 0;
+    if (found < 0)
+        return err_set(s->err, ERR_FAILED, "the text cannot be split into words (PCRE2 error %d)",
+                       found);
+    const PCRE2_SIZE *range = pcre2_get_ovector_pointer(s->match);
+    *begin = range[0];
+    *end = range[1];
+    CHECK(*begin >= at && *end > *begin && *end <= n);
+    return 0;
 }
 
-// Words of valid UTF-8. What no part of the expression matches is a word too.
-static int split_valid(const struct splitting *s, const char *text, size_t n)
+// Cuts in front of each third digit from the end of a number.
+static int split_thirds(const struct splitting *s, const pcre2_code *code, const char *text,
+                        size_t n)
 {
-    const PCRE2_SIZE *range = pcre2_get_ovector_pointer(s->match);
-    size_t at = 0;
-    while (at < n) {
-        int found = match_next(s, text, n, at);
-        if (found < 0 && found != PCRE2_ERROR_NOMATCH)
-            return err_set(s->err, ERR_FAILED,
-                           "the text cannot be split into words (PCRE2 error %d)", found);
-        size_t begin = found < 0 ? n : range[0], end = found < 0 ? n : range[1];
-        CHECK(begin >= at && (end > begin || begin == n));
-        int rc = begin > at ? s->word(s->arg, text + at, begin - at) : 0;
-        if (!rc && end > begin)
-            rc = s->word(s->arg, text + begin, end - begin);
+    size_t begin, end, word = 0;
+    for (size_t at = 0; at < n; at = end) {
+        int rc = match_next(s, code, text, n, at, &begin, &end);
         if (rc)
             return rc;
-        at = end;
+        size_t digits = 0;
+        for (size_t i = begin; i < end; i += (size_t)utf8_length(text + i, end - i))
+            digits++;
+        for (size_t i = begin; !rc && i < end; i += (size_t)utf8_length(text + i, end - i))
+            if (digits-- % 3 == 0 && i > word) {
+                rc = s->word(s->arg, text + word, i - word);
+                word = i;
+            }
+        if (rc)
+            return rc;
+    }
+    return s->word(s->arg, text + word, n - word);
+}
+
+// What the expressions from `step` on make of valid UTF-8 of n > 0 bytes.
+static int split_valid(const struct splitting *s, int step, const char *text, size_t n)
+{
+    if (step == s->p->n)
+        return s->word(s->arg, text, n);
+    const pcre2_code *code = s->p->code[step];
+    if (s->p->thirds && step == s->p->n - 1)
+        return split_thirds(s, code, text, n);
+    size_t begin, end;
+    for (size_t at = 0; at < n; at = end) {
+        int rc = match_next(s, code, text, n, at, &begin, &end);
+        if (!rc && begin > at)
+            rc = split_valid(s, step + 1, text + at, begin - at);
+        if (!rc && end > begin)
+            rc = split_valid(s, step + 1, text + begin, end - begin);
+        if (rc)
+            return rc;
     }
     return 0;
 }
@@ -186,7 +184,7 @@ int pretokenize(const struct pretokenizer *p, const char *text, size_t n,
     for (size_t at = 0, length; !rc && at < n; at += length) {
         bool valid;
         length = stretch(text + at, n - at, &valid);
-        rc = valid ? split_valid(&s, text + at, length) : word(arg, text + at, length);
+        rc = valid ? split_valid(&s, 0, text + at, length) : word(arg, text + at, length);
     }
 out:
     pcre2_match_context_free(s.context);

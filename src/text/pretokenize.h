@@ -1,22 +1,16 @@
-// Splitting text into the words within which byte-level BPE merges, by the regular expression that
-// the model names (tokenizer.ggml.pre).
+// Splitting text into the words within which byte-level BPE merges, by the regular expressions
+// that the model names (tokenizer.ggml.pre).
 #pragma once
 
 #include "base/err.h"
 #include "gguf/gguf.h"
-
-#include <stdbool.h>
+#include "text/split_rules.h"
 
 struct pretokenizer; // immutable; any thread may use it
 
-struct pretokenize_rules {
-    bool whole_words; // a word that is a token is not merged together
-    bool adds_bos;    // where the file does not say
-};
-
 // An empty name means gpt-2.
 int pretokenizer_new(struct pretokenizer **out, struct gguf_string name,
-                     struct pretokenize_rules *rules, struct err *e);
+                     const struct split_rules **rules, struct err *e);
 void pretokenizer_free(struct pretokenizer *p);
 
 // Calls `word` for each word in turn; together they are the text. Bytes that are not UTF-8 are

@@ -59,6 +59,7 @@ struct vocab {
     struct bpe_merge *merges;
     uint32_t merge_mask;
     bool whole_words; // a word that is a token needs no merges
+    bool nfc;         // text is composed first
     struct pretokenizer *split;
 };
 

@@ -182,6 +182,15 @@ static void gpt_2(void **state)
                 test_data("vocab/ggml-vocab-gpt-2.gguf.out"));
 }
 
+static void deepseek_llm(void **state)
+{
+    (void)state;
+    TESTDATA(path, "vocab/ggml-vocab-deepseek-llm.gguf");
+    check_golden(path, "ggml-vocab-deepseek-llm.gguf", true);
+    check_pairs(path, test_data("vocab/ggml-vocab-deepseek-llm.gguf.inp"),
+                test_data("vocab/ggml-vocab-deepseek-llm.gguf.out"));
+}
+
 static void phi_3(void **state)
 {
     (void)state;
@@ -233,9 +242,9 @@ static void babyllama(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama_spm), cmocka_unit_test(llama_bpe), cmocka_unit_test(qwen2),
-        cmocka_unit_test(gpt_2),     cmocka_unit_test(phi_3),     cmocka_unit_test(stories260k),
-        cmocka_unit_test(babyllama),
+        cmocka_unit_test(llama_spm), cmocka_unit_test(llama_bpe),    cmocka_unit_test(qwen2),
+        cmocka_unit_test(gpt_2),     cmocka_unit_test(phi_3),        cmocka_unit_test(stories260k),
+        cmocka_unit_test(babyllama), cmocka_unit_test(deepseek_llm),
     };
     return cmocka_run_group_tests_name("vectors", tests, NULL, NULL);
 }
