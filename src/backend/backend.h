@@ -144,10 +144,8 @@ void op_add_bias(struct list *l, struct buf *x, const struct weight *bias, int n
 void op_add(struct list *l, struct buf *out, struct buf *a, struct buf *b, int width, int n);
 void op_scale(struct list *l, struct buf *x, float factor, int width, int n); // x *= factor
 
-// How a gated network's two halves become one.
-enum glu {
-    GLU_SILU, // gate * sigmoid(gate) * up
-};
+void op_softcap(struct list *l, struct buf *x, float cap, int width, int n); // cap * tanh(x / cap)
+
 void op_glu(struct list *l, struct buf *out, struct buf *gate, struct buf *up, enum glu glu,
             int width, int n);
 
@@ -178,8 +176,12 @@ void op_rope(struct list *l, struct buf *x, const struct rows *rows, const struc
 void op_kv_store(struct list *l, const struct kv_layer *kv, struct buf *k, struct buf *v,
                  const struct rows *rows);
 struct attend_how {
-    float scale; // of scores
-    int window;  // each row sees positions (pos - window, pos] of its session; 0: all up to pos
+    float scale;   // of scores
+    int window;    // each row sees positions (pos - window, pos] of its session; 0: all up to pos
+    float softcap; // of scores; 0: none
+    // Logits (n_heads) that take part in the softmax and add nothing, so that a head can look
+    // nowhere; NULL: none.
+    const struct weight *sinks;
 };
 // out (n, n_heads, head_dim). Pages in which no row sees anything are not touched.
 void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_layer *kv,

@@ -91,6 +91,14 @@ static inline void attend_ask_block(struct attend_product *p, const struct atten
     p->ahead_stride = row ? p->b_stride : 64;
 }
 
+// Caps the scores, if they shall be.
+static inline void attend_cap(struct attend_group *g, const struct attend_args *a,
+                              void (*softcap)(float *x, size_t n, float cap))
+{
+    for (int r = 0; a->softcap > 0 && r < g->n_rows; r++)
+        softcap(g->w[r], 16 * (size_t)g->n_words, a->softcap);
+}
+
 // Adds the values of the positions that each query sees, ascending.
 static inline void attend_values(const struct attend_group *g, struct attend_product *p,
                                  void (*run)(const struct attend_product *, int n_rows))

@@ -63,7 +63,10 @@ static void fill_scalar(struct kernels *k)
     k->rms_norm = scalar_rms_norm;
     k->add = scalar_add;
     k->mul = scalar_mul;
-    k->silu_mul = scalar_silu_mul;
+    k->glu[GLU_SILU] = scalar_silu_mul;
+    k->glu[GLU_GELU] = scalar_gelu_mul;
+    k->glu[GLU_CLAMPED] = scalar_clamped_mul;
+    k->softcap = scalar_softcap;
     k->rope_pairs = scalar_rope_pairs;
     k->rope_halves = scalar_rope_halves;
     k->exp = scalar_exp;

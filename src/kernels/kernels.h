@@ -51,7 +51,24 @@ struct attend_args {
     const uint8_t *chunk;
     const uint8_t *ahead; // a chunk that will be wanted next, so that it is on its way; or `chunk`
     int n_rows, head_dim;
+    float softcap; // of scores, before the maximum is taken; 0: none
 };
+
+// How the two halves of a gated network become one. exp is the table's.
+enum glu {
+    GLU_SILU, // gate / (1 + exp(-gate)) * up
+    // GELU in its tanh form, as a sigmoid: gate / (1 + exp(-z)) * up, z = gate * (GELU_CUBE *
+    // gate^2
+    // + GELU_LINEAR)
+    GLU_GELU,
+    // gpt-oss: g = min(gate, 7), u = up within [-7, 7]: g / (1 + exp(-1.702 g)) * (u + 1)
+    GLU_CLAMPED,
+    GLU_COUNT,
+};
+#define GELU_LINEAR   1.5957691216057308f  // 2 sqrt(2 / pi)
+#define GELU_CUBE     0.07135481282789474f // and 0.044715 times that
+#define CLAMPED_LIMIT 7.0f
+#define CLAMPED_SLOPE 1.702f
 
 struct matmul_args {
     float *out;        // out[t * out_stride + r]
@@ -87,9 +104,10 @@ struct kernels {
 
     // out = x * w / sqrt(mean(x^2) + eps); out may be x.
     void (*rms_norm)(float *out, const float *x, const float *w, size_t n, float eps);
-    void (*add)(float *out, const float *a, const float *b, size_t n);          // out may be a
-    void (*mul)(float *out, const float *a, const float *b, size_t n);          // out may be a
-    void (*silu_mul)(float *out, const float *gate, const float *up, size_t n); // out may be gate
+    void (*add)(float *out, const float *a, const float *b, size_t n); // out may be a
+    void (*mul)(float *out, const float *a, const float *b, size_t n); // out may be a
+    void (*glu[GLU_COUNT])(float *out, const float *gate, const float *up, size_t n); // likewise
+    void (*softcap)(float *x, size_t n, float cap); // x = cap * tanh(x / cap), cap > 0
     // Rotates one head of n_rot dims in place by angles given as (n_rot / 2) cosines and sines.
     void (*rope_pairs)(float *x, const float *cos, const float *sin, int n_rot);  // (2i, 2i+1)
     void (*rope_halves)(float *x, const float *cos, const float *sin, int n_rot); // (i, i + n/2)

@@ -16,6 +16,7 @@
 // Scores. q is the query times 1 / sqrt(head_dim), rounded once; in Q8_0 it is quantized then.
 //   F32, F16   s = 0; for each d, ascending: s = fmaf(q[d], key[d], s)
 //   Q8_0       s = 0; for each block, ascending: s = fmaf(d_q * d_key, (float)isum, s), isum exact
+// A cap, where there is one, makes cap * tanh(s / cap) of a score (struct kernels.softcap).
 // Weights. max is the largest score of the positions that are seen (a NaN is none; nothing but NaNs
 // or minus infinity: 0 is taken for it), w = exp(s - max), 0 for positions that are not seen.
 // sum is that of sixteen lanes: l[i] = ((w[i] + w[16+i]) + w[32+i]) + w[48+i], h[i] = l[i] +

@@ -401,20 +401,23 @@ static void rotation_turns_pairs_and_halves_by_their_angles(void **state)
 
 enum { A_HEADS = 6, A_KV = 2, A_DIM = 16, A_CONTEXT = 1300, A_PAGES = 21, A_ROWS = 13 };
 
-// Plain softmax over the positions that are seen.
+// Plain softmax over the positions that are seen, and a sink.
 static void plain_attention(double *out, const float *q, const float *k, const float *v, int from,
-                            int pos, int kv_head)
+                            int pos, int kv_head, double cap, double sink)
 {
-    double p[A_CONTEXT], max = -INFINITY, sum = 0;
+    double p[A_CONTEXT], max = sink, sum = 0;
     for (int j = from; j <= pos; j++) {
         p[j] = 0;
         for (int i = 0; i < A_DIM; i++)
             p[j] += (double)q[i] * (double)k[(j * A_KV + kv_head) * A_DIM + i];
         p[j] *= 0.25;
+        if (cap > 0)
+            p[j] = cap * tanh(p[j] / cap);
         max = fmax(max, p[j]);
     }
     for (int j = from; j <= pos; j++)
         sum += p[j] = exp(p[j] - max);
+    sum += exp(sink - max);
     for (int i = 0; i < A_DIM; i++) {
         out[i] = 0;
         for (int j = from; j <= pos; j++)
@@ -426,6 +429,8 @@ static void plain_attention(double *out, const float *q, const float *k, const f
 struct attention {
     struct bench t;
     struct kv_layer kv;
+    struct weight sinks;
+    float sink[A_HEADS];
     float k[A_CONTEXT * A_KV * A_DIM], v[A_CONTEXT * A_KV * A_DIM], q[A_ROWS * A_HEADS * A_DIM];
     int32_t pages[A_PAGES];
     const int32_t *row_pages[MAX_ROWS];
@@ -439,6 +444,7 @@ static void attention_open(struct attention *a, int n_threads, enum kv_type type
     struct err e = {0};
     int32_t pos[MAX_ROWS];
     bench_open_context(&a->t, n_threads, max_context);
+    a->sinks = weight_new(&a->t, WT_F32, A_HEADS, 1, a->sink);
     size_t layer = A_KV * kv_layout(type, A_DIM).bytes;
     a->kv = (struct kv_layer){.page_bytes = 2 * layer,
                               .offset = layer,
@@ -476,6 +482,17 @@ static void attention_close(struct attention *a)
     bench_close(&a->t);
 }
 
+// What attention with this window has besides.
+static float soft_cap(int window)
+{
+    return window == 5 || window == 600 ? 0.5f : 0;
+}
+
+static bool has_sinks(int window)
+{
+    return window == 5 || window == 100 || window == 5000;
+}
+
 // The queries of rows [lo, hi) in one operation.
 static void attend_rows(struct attention *a, int lo, int hi, int window, float *out)
 {
@@ -487,7 +504,10 @@ static void attend_rows(struct attention *a, int lo, int hi, int window, float *
     assert_ok(buf_new(&ob, a->t.b, n, "out", &e), &e);
     buf_write(qb, 0, a->q + (size_t)lo * width / sizeof(float), n);
     wait_all(&a->t);
-    struct attend_how how = {.scale = 0.25f, .window = window};
+    struct attend_how how = {.scale = 0.25f,
+                             .window = window,
+                             .softcap = soft_cap(window),
+                             .sinks = has_sinks(window) ? &a->sinks : NULL};
     op_attend(a->t.l, ob, qb, &a->kv, &rows, A_HEADS, &how);
     run(&a->t);
     buf_read(ob, 0, out + (size_t)lo * width / sizeof(float), n);
@@ -512,7 +532,8 @@ static void attention_is_a_softmax_over_what_is_seen(void **state)
                 double want[A_DIM];
                 int pos = asked[h / A_HEADS], from = windows[w] ? pos + 1 - windows[w] : 0;
                 plain_attention(want, a.q + h * A_DIM, a.k, a.v, from > 0 ? from : 0, pos,
-                                h % A_HEADS / (A_HEADS / A_KV));
+                                h % A_HEADS / (A_HEADS / A_KV), (double)soft_cap(windows[w]),
+                                has_sinks(windows[w]) ? (double)a.sink[h % A_HEADS] : -INFINITY);
                 for (int i = 0; i < A_DIM; i++)
                     near(out[h * A_DIM + i], want[i], limits[type]);
             }

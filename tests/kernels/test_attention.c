@@ -42,6 +42,7 @@ enum { MAX_ROWS = 50 };
 struct problem {
     enum kv_type type;
     int head_dim, n_rows;
+    float softcap;
     float *k, *v, *q; // (KV_CHUNK, head_dim) twice, (n_rows, head_dim)
     uint8_t *chunk, *queries;
     struct attn_span seen[MAX_ROWS];
@@ -51,6 +52,7 @@ static struct problem problem_new(enum kv_type type, int head_dim, int n_rows, f
 {
     const struct kernels *scalar = kernels_for(ISA_SCALAR);
     struct problem p = {.type = type, .head_dim = head_dim, .n_rows = n_rows};
+    p.softcap = rng_below(&rng, 3) ? 0 : 0.5f;
     size_t n = (size_t)head_dim, bytes = kv_layout(type, head_dim).bytes;
     assert_true(n_rows <= MAX_ROWS);
     p.k = malloc(KV_CHUNK * n * sizeof(float));
@@ -114,7 +116,8 @@ static struct result attend(enum isa isa, const struct problem *p, int row, int 
                                                             .chunk = p->chunk,
                                                             .ahead = p->chunk,
                                                             .n_rows = n_rows,
-                                                            .head_dim = p->head_dim});
+                                                            .head_dim = p->head_dim,
+                                                            .softcap = p->softcap});
     return r;
 }
 
@@ -179,6 +182,8 @@ static void check_exact(const struct problem *p, const struct result *r)
             w[i] = 0;
             for (int d = 0; d < p->head_dim; d++)
                 w[i] += query(p, row, d) * stored(p, false, i, d);
+            if (p->softcap > 0)
+                w[i] = (double)p->softcap * tanh(w[i] / (double)p->softcap);
             max = fmax(max, w[i]);
         }
         for (int i = lo; i < hi; i++)

@@ -87,14 +87,60 @@ static void silu_is_that_of_double_precision(void **state)
     float gate[1000], up[1000], out[1000];
     fill(gate, 1000, 30);
     fill(up, 1000, 3);
-    scalar->silu_mul(out, gate, up, 1000);
+    scalar->glu[GLU_SILU](out, gate, up, 1000);
     for (int i = 0; i < 1000; i++) {
         double want = gate[i] / (1 + exp(-(double)gate[i])) * up[i];
         assert_true(fabs(out[i] - want) <= 5e-7 * fabs(want) + 1e-37);
     }
     float large[2] = {-1000, 1000}, one[2] = {1, 1};
-    scalar->silu_mul(out, large, one, 2);
+    scalar->glu[GLU_SILU](out, large, one, 2);
     assert_true(out[0] == 0 && out[1] == 1000);
+}
+
+static void gelu_is_that_of_double_precision(void **state)
+{
+    (void)state;
+    float gate[1000], up[1000], out[1000];
+    fill(gate, 1000, 12);
+    fill(up, 1000, 3);
+    scalar->glu[GLU_GELU](out, gate, up, 1000);
+    for (int i = 0; i < 1000; i++) {
+        double g = (double)gate[i], z = sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g);
+        double want = 0.5 * g * (1 + tanh(z)) * (double)up[i];
+        assert_true(fabs((double)out[i] - want) <= 2e-6 * fabs(want) + 2e-6);
+    }
+    float large[2] = {-1000, 1000}, one[2] = {1, 1};
+    scalar->glu[GLU_GELU](out, large, one, 2);
+    assert_true(out[0] == 0 && out[1] == 1000);
+}
+
+static void clamped_gates_are_those_of_double_precision(void **state)
+{
+    (void)state;
+    float gate[1000], up[1000], out[1000];
+    fill(gate, 1000, 20);
+    fill(up, 1000, 20);
+    scalar->glu[GLU_CLAMPED](out, gate, up, 1000);
+    for (int i = 0; i < 1000; i++) {
+        double g = fmin((double)gate[i], 7), u = fmax(fmin((double)up[i], 7), -7);
+        double want = g / (1 + exp(-1.702 * g)) * (u + 1);
+        assert_true(fabs((double)out[i] - want) <= 1e-5 * fabs(want) + 1e-6);
+    }
+}
+
+static void a_soft_cap_is_that_of_double_precision(void **state)
+{
+    (void)state;
+    float x[1000], y[1000];
+    fill(x, 1000, 200);
+    x[0] = INFINITY;
+    x[1] = -INFINITY;
+    x[2] = 0;
+    memcpy(y, x, sizeof x);
+    scalar->softcap(y, 1000, 30);
+    for (int i = 0; i < 1000; i++)
+        assert_true(fabs((double)y[i] - 30 * tanh((double)x[i] / 30)) <= 1e-5);
+    assert_true(y[0] == 30 && y[1] == -30 && y[2] == 0);
 }
 
 // ---- norms, rotation ---------------------------------------------------------------------------
@@ -219,8 +265,13 @@ static void compare_vectors(const struct kernels *k, size_t n, bool odd_numbers)
     COMPARE(rms_norm, out, p, q, n, 1e-6f);
     COMPARE(add, out, p, q, n);
     COMPARE(mul, out, p, q, n);
-    COMPARE(silu_mul, out, p, q, n);
+    COMPARE(glu[GLU_SILU], out, p, q, n);
+    COMPARE(glu[GLU_GELU], out, p, q, n);
+    COMPARE(glu[GLU_CLAMPED], out, p, q, n);
     COMPARE(exp, out, p, n);
+    memcpy(x, p, n * sizeof *x);
+    memcpy(y, p, n * sizeof *x);
+    COMPARE(softcap, out, n, 5);
     int n_rot = (int)n & ~1;
     memcpy(x, p, n * sizeof *x);
     memcpy(y, p, n * sizeof *x);
@@ -307,6 +358,9 @@ int main(void)
         cmocka_unit_test(exp_is_right_to_two_units),
         cmocka_unit_test(exp_of_the_extremes),
         cmocka_unit_test(silu_is_that_of_double_precision),
+        cmocka_unit_test(gelu_is_that_of_double_precision),
+        cmocka_unit_test(clamped_gates_are_those_of_double_precision),
+        cmocka_unit_test(a_soft_cap_is_that_of_double_precision),
         cmocka_unit_test(rms_norm_is_that_of_double_precision),
         cmocka_unit_test(rotation_turns_each_pair),
         cmocka_unit_test(quantized_activations_are_near_and_bounded),

@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "kernels/kv_chunk.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -205,7 +206,8 @@ static void attend_chunk(const struct run *r, int chunk, int lo, int hi, const u
                                               .chunk = chunk_at(r, chunk),
                                               .ahead = ahead,
                                               .n_rows = n,
-                                              .head_dim = kv->head_dim});
+                                              .head_dim = kv->head_dim,
+                                              .softcap = r->op->attend.softcap});
     for (int i = 0; i < n; i++)
         if (i >= first_open)
             spans[i] = r->s->out[i];
@@ -240,12 +242,25 @@ static struct range attend_span(const struct run *r, int span, bool more)
     return rows;
 }
 
+// What is left of 1 / sum when a sink takes its part: a partial result of its own, merged last,
+// whose values are zeros.
+static float with_sink(const struct run *r, const struct attn_partial *p, float sink)
+{
+    float max = p->max > sink ? p->max : sink, base = max == -INFINITY ? 0 : max;
+    float part[2] = {p->max - base, sink - base};
+    r->l->backend->kernels->exp(part, part, 2);
+    return part[0] / (p->sum * part[0] + part[1]);
+}
+
 // The result of one query: the weighted mean.
 static void finish(const struct run *r, int t, int h, const struct attn_partial *p)
 {
     int head_dim = r->op->kv.head_dim;
     float *out = row_of(r->op->out, t, r->op->width) + (r->head + h) * head_dim;
     float inverse = 1 / p->sum;
+    if (r->op->use)
+        inverse =
+            with_sink(r, p, ((const float *)(const void *)weight_at(r->l, r->op))[r->head + h]);
     for (int i = 0; i < head_dim; i++)
         out[i] = p->acc[i] * inverse;
 }
@@ -391,6 +406,9 @@ void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_l
     op->n_heads = n_heads;
     op->number = how->scale;
     op->attend.window = how->window;
+    op->attend.softcap = how->softcap;
+    if (how->sinks)
+        op_uses(l, op, how->sinks);
     share_out(l, op);
     op_reads(op, q, op->width);
     op_reads(op, kv->buf, OPERAND_ELSEWHERE);

@@ -74,7 +74,8 @@ struct attend_plan {
     int window;
     int block_rows, n_blocks; // rows of the batch in a block
     int first_span, n_spans;  // spans that some row sees
-    bool split;               // a unit is one span
+    float softcap;
+    bool split; // a unit is one span
 };
 
 struct op {

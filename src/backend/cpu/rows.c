@@ -154,15 +154,33 @@ void op_scale(struct list *l, struct buf *x, float factor, int width, int n)
     list_commit(l, op);
 }
 
+static void run_softcap(struct list *l, struct op *op, struct range r, int thread)
+{
+    (void)thread;
+    struct column_walk walk = column_walk_of(op, r);
+    while (column_walk_next(&walk))
+        l->backend->kernels->softcap(row_of(op->a, walk.row, op->width) + walk.lo,
+                                     (size_t)(walk.hi - walk.lo), op->number);
+}
+
+void op_softcap(struct list *l, struct buf *x, float cap, int width, int n)
+{
+    struct op *op = list_next(l, run_softcap, SPLIT_BLOCKS, n, width);
+    op->a = x;
+    op->number = cap;
+    op_writes(op, x, width);
+    list_commit(l, op);
+}
+
 static void run_glu(struct list *l, struct op *op, struct range r, int thread)
 {
     (void)thread;
     struct column_walk walk = column_walk_of(op, r);
     while (column_walk_next(&walk))
-        l->backend->kernels->silu_mul(row_of(op->out, walk.row, op->width) + walk.lo,
-                                      row_of(op->a, walk.row, op->width) + walk.lo,
-                                      row_of(op->b, walk.row, op->width) + walk.lo,
-                                      (size_t)(walk.hi - walk.lo));
+        l->backend->kernels->glu[op->glu](row_of(op->out, walk.row, op->width) + walk.lo,
+                                          row_of(op->a, walk.row, op->width) + walk.lo,
+                                          row_of(op->b, walk.row, op->width) + walk.lo,
+                                          (size_t)(walk.hi - walk.lo));
 }
 
 void op_glu(struct list *l, struct buf *out, struct buf *gate, struct buf *up, enum glu glu,

@@ -54,6 +54,9 @@ void neon_rms_norm(float *out, const float *x, const float *w, size_t n, float e
 void neon_add(float *out, const float *a, const float *b, size_t n);
 void neon_mul(float *out, const float *a, const float *b, size_t n);
 void neon_silu_mul(float *out, const float *gate, const float *up, size_t n);
+void neon_gelu_mul(float *out, const float *gate, const float *up, size_t n);
+void neon_clamped_mul(float *out, const float *gate, const float *up, size_t n);
+void neon_softcap(float *x, size_t n, float cap);
 void neon_rope_pairs(float *x, const float *cos, const float *sin, int n_rot);
 void neon_rope_halves(float *x, const float *cos, const float *sin, int n_rot);
 void neon_exp_vector(float *out, const float *x, size_t n);

@@ -190,6 +190,7 @@ NEON_INLINE void attend_floats(const struct attend_args *a, enum number n, int r
                                 .b_stride = (size_t)a->head_dim * number_bytes(n),
                                 .n_lanes = a->head_dim};
     attend_ask(&p, a->ahead, row);
+    attend_cap(&g, a, neon_softcap);
     for (int r = 0; r < n_rows; r++) {
         softmax(&g.out[r], g.w[r], g.seen[r], g.n_words);
         p.out[r] = g.out[r].acc;
@@ -302,6 +303,7 @@ static void group_q8_0(const struct attend_args *a, int row, int n_rows)
     for (size_t at = (size_t)kv_blocks(a->head_dim) * ATTEND_ASKED; !row && at < l.bytes; at += 64)
         __builtin_prefetch(a->chunk + at, 0, 2);
     scores_q8_0(&g, a, &l);
+    attend_cap(&g, a, neon_softcap);
     for (int r = 0; r < n_rows; r++)
         softmax(&g.out[r], g.w[r], g.seen[r], g.n_words);
     for (int b = 0; b < kv_blocks(a->head_dim); b++) {

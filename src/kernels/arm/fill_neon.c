@@ -42,7 +42,10 @@ void neon_fill(struct kernels *k)
     k->rms_norm = neon_rms_norm;
     k->add = neon_add;
     k->mul = neon_mul;
-    k->silu_mul = neon_silu_mul;
+    k->glu[GLU_SILU] = neon_silu_mul;
+    k->glu[GLU_GELU] = neon_gelu_mul;
+    k->glu[GLU_CLAMPED] = neon_clamped_mul;
+    k->softcap = neon_softcap;
     k->rope_pairs = neon_rope_pairs;
     k->rope_halves = neon_rope_halves;
     k->exp = neon_exp_vector;

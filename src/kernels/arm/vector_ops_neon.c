@@ -53,6 +53,49 @@ void neon_silu_mul(float *out, const float *gate, const float *up, size_t n)
         out[i] = scalar_silu(gate[i]) * up[i];
 }
 
+void neon_gelu_mul(float *out, const float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t g = vld1q_f32(gate + i);
+        float32x4_t z = vfmaq_n_f32(vdupq_n_f32(GELU_LINEAR), vmulq_f32(g, g), GELU_CUBE);
+        float32x4_t e = neon_exp(vnegq_f32(vmulq_f32(g, z)));
+        float32x4_t gelu = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1), e));
+        vst1q_f32(out + i, vmulq_f32(gelu, vld1q_f32(up + i)));
+    }
+    scalar_gelu_mul(out + i, gate + i, up + i, n - i);
+}
+
+void neon_clamped_mul(float *out, const float *gate, const float *up, size_t n)
+{
+    const float32x4_t top = vdupq_n_f32(CLAMPED_LIMIT), bottom = vdupq_n_f32(-CLAMPED_LIMIT);
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t g = vld1q_f32(gate + i), u = vld1q_f32(up + i);
+        g = vbslq_f32(vcgtq_f32(g, top), top, g);
+        u = vbslq_f32(vcgtq_f32(u, top), top, u);
+        u = vbslq_f32(vcltq_f32(u, bottom), bottom, u);
+        float32x4_t e = neon_exp(vmulq_n_f32(g, -CLAMPED_SLOPE));
+        float32x4_t gated = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1), e));
+        vst1q_f32(out + i, vmulq_f32(gated, vaddq_f32(u, vdupq_n_f32(1))));
+    }
+    scalar_clamped_mul(out + i, gate + i, up + i, n - i);
+}
+
+void neon_softcap(float *x, size_t n, float cap)
+{
+    const uint32x4_t sign = vdupq_n_u32(0x80000000);
+    const float32x4_t one = vdupq_n_f32(1);
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t v = vld1q_f32(x + i), y = vabsq_f32(vdivq_f32(v, vdupq_n_f32(cap)));
+        float32x4_t t = neon_exp(vmulq_n_f32(y, -2));
+        float32x4_t tanh = vdivq_f32(vsubq_f32(one, t), vaddq_f32(one, t));
+        vst1q_f32(x + i, vbslq_f32(sign, v, vmulq_n_f32(tanh, cap)));
+    }
+    scalar_softcap(x + i, n - i, cap);
+}
+
 // Turns the pairs (a, b) by four angles.
 NEON_INLINE void rotate(float32x4_t *a, float32x4_t *b, const float *cos, const float *sin)
 {

@@ -19,9 +19,12 @@ static inline float attn_base(float max)
 }
 
 // Scores of the positions that are seen to weights, in place, and zeros around them; max and sum.
-static void softmax(struct attn_partial *out, float w[KV_CHUNK], struct attn_span seen)
+static void softmax(struct attn_partial *out, float w[KV_CHUNK], struct attn_span seen,
+                    float softcap)
 {
     float max = -INFINITY, lanes[16], eight[8];
+    if (softcap > 0)
+        scalar_softcap(w + seen.lo, (size_t)(seen.hi - seen.lo), softcap);
     for (int i = seen.lo; i < seen.hi; i++)
         max = w[i] > max ? w[i] : max;
     float base = attn_base(max);
@@ -48,7 +51,7 @@ static void attend_floats(const struct attend_args *a, enum kv_type type)
             for (int d = 0; d < a->head_dim; d++)
                 w[i] = fmaf(q[d], load_number(type, keys, d * KV_CHUNK + i), w[i]);
         }
-        softmax(out, w, seen);
+        softmax(out, w, seen, a->softcap);
         memset(out->acc, 0, (size_t)a->head_dim * sizeof(float));
         for (int i = seen.lo; i < seen.hi; i++)
             for (int d = 0; d < a->head_dim; d++) {
@@ -95,7 +98,7 @@ void scalar_attend_q8_0(const struct attend_args *a)
         float w[KV_CHUNK];
         for (int i = seen.lo; i < seen.hi; i++)
             w[i] = score_q8_0(q, a, &l, i);
-        softmax(out, w, seen);
+        softmax(out, w, seen, a->softcap);
         memset(out->acc, 0, (size_t)a->head_dim * sizeof(float));
         for (int i = seen.lo; i < seen.hi; i++)
             for (int d = 0; d < a->head_dim; d++) {

@@ -98,6 +98,28 @@ static inline float scalar_silu(float x)
     return x / (1.0f + scalar_exp1(-x));
 }
 
+static inline float scalar_gelu(float x)
+{
+    float z = x * fmaf(x * x, GELU_CUBE, GELU_LINEAR);
+    return x / (1.0f + scalar_exp1(-z));
+}
+
+// A NaN stays one.
+static inline float scalar_clamped(float gate, float up)
+{
+    float g = gate > CLAMPED_LIMIT ? CLAMPED_LIMIT : gate;
+    float u = up > CLAMPED_LIMIT ? CLAMPED_LIMIT : up;
+    u = u < -CLAMPED_LIMIT ? -CLAMPED_LIMIT : u;
+    return g / (1.0f + scalar_exp1(g * -CLAMPED_SLOPE)) * (u + 1.0f);
+}
+
+// cap * tanh(x / cap), tanh(y) = (1 - t) / (1 + t) with t = exp(-2 |y|) and the sign of y.
+static inline float scalar_capped(float x, float cap)
+{
+    float t = scalar_exp1(fabsf(x / cap) * -2.0f);
+    return copysignf((1.0f - t) / (1.0f + t) * cap, x);
+}
+
 // ---- matmul ------------------------------------------------------------------------------------
 
 // acc and n weights times n activations, summed as the format says (see kernels.h).
@@ -175,6 +197,9 @@ void scalar_rms_norm(float *out, const float *x, const float *w, size_t n, float
 void scalar_add(float *out, const float *a, const float *b, size_t n);
 void scalar_mul(float *out, const float *a, const float *b, size_t n);
 void scalar_silu_mul(float *out, const float *gate, const float *up, size_t n);
+void scalar_gelu_mul(float *out, const float *gate, const float *up, size_t n);
+void scalar_clamped_mul(float *out, const float *gate, const float *up, size_t n);
+void scalar_softcap(float *x, size_t n, float cap);
 void scalar_rope_pairs(float *x, const float *cos, const float *sin, int n_rot);
 void scalar_rope_halves(float *x, const float *cos, const float *sin, int n_rot);
 void scalar_exp(float *out, const float *x, size_t n);

@@ -29,6 +29,24 @@ void scalar_silu_mul(float *out, const float *gate, const float *up, size_t n)
         out[i] = scalar_silu(gate[i]) * up[i];
 }
 
+void scalar_gelu_mul(float *out, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = scalar_gelu(gate[i]) * up[i];
+}
+
+void scalar_clamped_mul(float *out, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = scalar_clamped(gate[i], up[i]);
+}
+
+void scalar_softcap(float *x, size_t n, float cap)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = scalar_capped(x[i], cap);
+}
+
 void scalar_rope_pairs(float *x, const float *cos, const float *sin, int n_rot)
 {
     for (int i = 0; i < n_rot / 2; i++) {

@@ -50,7 +50,10 @@ void avx2_fill(struct kernels *k)
     k->rms_norm = avx2_rms_norm;
     k->add = avx2_add;
     k->mul = avx2_mul;
-    k->silu_mul = avx2_silu_mul;
+    k->glu[GLU_SILU] = avx2_silu_mul;
+    k->glu[GLU_GELU] = avx2_gelu_mul;
+    k->glu[GLU_CLAMPED] = avx2_clamped_mul;
+    k->softcap = avx2_softcap;
     k->rope_pairs = avx2_rope_pairs;
     k->rope_halves = avx2_rope_halves;
     k->exp = avx2_exp_vector;

@@ -56,6 +56,52 @@ void avx2_silu_mul(float *out, const float *gate, const float *up, size_t n)
         out[i] = scalar_silu(gate[i]) * up[i];
 }
 
+void avx2_gelu_mul(float *out, const float *gate, const float *up, size_t n)
+{
+    const __m256 one = _mm256_set1_ps(1), sign = _mm256_set1_ps(-0.0f);
+    const __m256 cube = _mm256_set1_ps(GELU_CUBE), linear = _mm256_set1_ps(GELU_LINEAR);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 g = _mm256_loadu_ps(gate + i);
+        __m256 z = _mm256_mul_ps(g, _mm256_fmadd_ps(_mm256_mul_ps(g, g), cube, linear));
+        __m256 e = avx2_exp(_mm256_xor_ps(z, sign));
+        __m256 gelu = _mm256_div_ps(g, _mm256_add_ps(one, e));
+        _mm256_storeu_ps(out + i, _mm256_mul_ps(gelu, _mm256_loadu_ps(up + i)));
+    }
+    scalar_gelu_mul(out + i, gate + i, up + i, n - i);
+}
+
+void avx2_clamped_mul(float *out, const float *gate, const float *up, size_t n)
+{
+    const __m256 one = _mm256_set1_ps(1), slope = _mm256_set1_ps(-CLAMPED_SLOPE);
+    const __m256 top = _mm256_set1_ps(CLAMPED_LIMIT), bottom = _mm256_set1_ps(-CLAMPED_LIMIT);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 g = _mm256_min_ps(top, _mm256_loadu_ps(gate + i)); // the second, where it is a NaN
+        __m256 u = _mm256_min_ps(top, _mm256_loadu_ps(up + i));
+        u = _mm256_max_ps(bottom, u);
+        __m256 e = avx2_exp(_mm256_mul_ps(g, slope));
+        __m256 gated = _mm256_div_ps(g, _mm256_add_ps(one, e));
+        _mm256_storeu_ps(out + i, _mm256_mul_ps(gated, _mm256_add_ps(u, one)));
+    }
+    scalar_clamped_mul(out + i, gate + i, up + i, n - i);
+}
+
+void avx2_softcap(float *x, size_t n, float cap)
+{
+    const __m256 one = _mm256_set1_ps(1), sign = _mm256_set1_ps(-0.0f), caps = _mm256_set1_ps(cap);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_loadu_ps(x + i);
+        __m256 y = _mm256_andnot_ps(sign, _mm256_div_ps(v, caps));
+        __m256 t = avx2_exp(_mm256_mul_ps(y, _mm256_set1_ps(-2)));
+        __m256 tanh = _mm256_div_ps(_mm256_sub_ps(one, t), _mm256_add_ps(one, t));
+        __m256 size = _mm256_andnot_ps(sign, _mm256_mul_ps(tanh, caps));
+        _mm256_storeu_ps(x + i, _mm256_or_ps(size, _mm256_and_ps(sign, v)));
+    }
+    scalar_softcap(x + i, n - i, cap);
+}
+
 void avx2_rope_pairs(float *x, const float *cos, const float *sin, int n_rot)
 {
     const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);

@@ -97,6 +97,9 @@ void avx2_rms_norm(float *out, const float *x, const float *w, size_t n, float e
 void avx2_add(float *out, const float *a, const float *b, size_t n);
 void avx2_mul(float *out, const float *a, const float *b, size_t n);
 void avx2_silu_mul(float *out, const float *gate, const float *up, size_t n);
+void avx2_gelu_mul(float *out, const float *gate, const float *up, size_t n);
+void avx2_clamped_mul(float *out, const float *gate, const float *up, size_t n);
+void avx2_softcap(float *x, size_t n, float cap);
 void avx2_rope_pairs(float *x, const float *cos, const float *sin, int n_rot);
 void avx2_rope_halves(float *x, const float *cos, const float *sin, int n_rot);
 void avx2_exp_vector(float *out, const float *x, size_t n);
