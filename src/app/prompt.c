@@ -101,7 +101,7 @@ static int encode_chat(struct prompt *p, const struct chat *c, const char *syste
     struct chat_request r = {.messages = messages_of(p, system), .answer = true};
     if (!r.messages)
         return err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
-    int rc = chat_encode(c, &r, out, e);
+    int rc = chat_encode(c, &r, out, NULL, e);
     json_decref(r.messages);
     return rc;
 }
@@ -111,10 +111,8 @@ int prompt_encode(struct prompt *p, const struct gguf *g, const struct vocab *v,
 {
     const char *system = options_text(o, OPT_SYSTEM);
     bool raw = options_flag(o, OPT_RAW);
-    struct gguf_string source = {0};
     struct chat *c = NULL;
-    gguf_get_string(g, "tokenizer.chat_template", &source);
-    int rc = raw ? 0 : chat_open(&c, source, v, e);
+    int rc = raw ? 0 : chat_open(&c, g, v, e);
     if (rc)
         return rc;
     p->chat = c;

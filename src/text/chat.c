@@ -23,13 +23,33 @@ static bool has_chatml(const struct vocab *v)
     return start >= 0 && end >= 0 && vocab_is_control(v, start) && vocab_is_control(v, end);
 }
 
-int chat_open(struct chat **out, struct gguf_string source, const struct vocab *v, struct err *e)
+struct gguf_string chat_builtin(const char *name)
 {
+    if (strcmp(name, chat_builtin_name(0)))
+        return (struct gguf_string){0};
+    return (struct gguf_string){.text = chatml, .length = sizeof chatml - 1};
+}
+
+const char *chat_builtin_name(size_t i)
+{
+    return i ? NULL : "chatml";
+}
+
+int chat_open(struct chat **out, const struct gguf *g, const struct vocab *v, struct err *e)
+{
+    struct gguf_string source = {0};
     *out = NULL;
-    if (!source.text && !has_chatml(v))
-        return 0;
-    if (!source.text)
-        source = (struct gguf_string){.text = chatml, .length = sizeof chatml - 1};
+    if (!g || !gguf_get_string(g, "tokenizer.chat_template", &source)) {
+        if (!has_chatml(v))
+            return 0;
+        source = chat_builtin("chatml");
+    }
+    return chat_open_source(out, source, v, e);
+}
+
+int chat_open_source(struct chat **out, struct gguf_string source, const struct vocab *v,
+                     struct err *e)
+{
     struct chat *c = calloc(1, sizeof *c);
     if (!c)
         return err_set(e, ERR_NO_MEMORY, "no memory for the chat template");
@@ -60,8 +80,11 @@ static json_t *token_text(const struct vocab *v, int32_t id)
     return j ? j : json_string(""); // no UTF-8
 }
 
-int chat_encode(const struct chat *c, const struct chat_request *r, struct ids *out, struct err *e)
+int chat_encode(const struct chat *c, const struct chat_request *r, struct ids *out,
+                struct chat_notes *notes, struct err *e)
 {
+    if (notes)
+        *notes = (struct chat_notes){0};
     static const char *const trusted[] = {"bos_token", "eos_token", NULL};
     struct jinja_text text;
     struct jinja_input in = {.trusted = trusted};
@@ -74,7 +97,10 @@ int chat_encode(const struct chat *c, const struct chat_request *r, struct ids *
                   "add_generation_prompt", (int)r->answer);
     if (!in.variables)
         return err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
-    int rc = jinja_render(c->template, &in, &text, e);
+    int rc = 0;
+    if (r->variables)
+        json_object_update_missing(in.variables, r->variables);
+    rc = jinja_render(c->template, &in, &text, e);
     json_decref(in.variables);
     if (rc)
         return rc;

@@ -33,9 +33,10 @@ static int encode(const struct vocab *v, const char *template, const char *syste
     if (system)
         json_array_append_new(messages, json_pack("{ss ss}", "role", "system", "content", system));
     json_array_append_new(messages, json_pack("{ss ss}", "role", "user", "content", user));
-    assert_ok(chat_open(&c, source, v, e), e);
+    int rc = template ? chat_open_source(&c, source, v, e) : chat_open(&c, NULL, v, e);
+    assert_ok(rc, e);
     assert_non_null(c);
-    int rc = chat_encode(c, &(struct chat_request){.messages = messages, .answer = true}, out, e);
+    rc = chat_encode(c, &(struct chat_request){.messages = messages, .answer = true}, out, NULL, e);
     chat_free(c);
     json_decref(messages);
     return rc;
@@ -108,7 +109,7 @@ static void a_vocabulary_without_markers_and_template_has_no_chat(void **state)
     struct vocab *v = tiny_done(tiny_spm());
     struct chat *c;
     struct err e = {0};
-    assert_ok(chat_open(&c, (struct gguf_string){0}, v, &e), &e);
+    assert_ok(chat_open(&c, NULL, v, &e), &e);
     assert_null(c);
     vocab_free(v);
 }
