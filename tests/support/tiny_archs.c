@@ -99,47 +99,75 @@ static const struct tiny_model common = {
     .original_context = 512,
 };
 
-#define FILL_EACH(F)                                                                             \
-    F(n_layers)                                                                                  \
-    F(n_embd)                                                                                    \
-    F(n_heads)                                                                                   \
-    F(n_kv_heads) F(head_dim) F(n_ff) F(n_vocab) F(context) F(tied) F(bias) F(window) F(n_rot)   \
-        F(freq_base) F(rope) F(rope_factor) F(original_context) F(attn_factor) F(log_multiplier) \
-            F(temperature) F(attn_softcap) F(final_softcap) F(embed_scale) F(residual_scale)     \
-                F(attn_scale) F(logit_scale) F(sinks) F(n_experts) F(n_used) F(n_ff_expert)      \
-                    F(n_ff_shared) F(n_shared) F(n_dense) F(n_groups) F(n_groups_used) F(gating) \
-                        F(expert_scale) F(expert_norm) F(q_rank) F(kv_rank) F(value_dim)
-
 // Where `t` says nothing, what `d` says.
 static void fill(struct tiny_model *t, const struct tiny_model *d)
 {
-#define FILL(field) t->field = t->field != 0 ? t->field : d->field;
-    FILL_EACH(FILL)
+#define FILL(field) t->field = t->field != 0 ? t->field : d->field
+    FILL(n_layers);
+    FILL(n_embd);
+    FILL(n_heads);
+    FILL(n_kv_heads);
+    FILL(head_dim);
+    FILL(n_ff);
+    FILL(n_vocab);
+    FILL(context);
+    FILL(tied);
+    FILL(bias);
+    FILL(window);
+    FILL(n_rot);
+    FILL(freq_base);
+    FILL(rope);
+    FILL(rope_factor);
+    FILL(original_context);
+    FILL(attn_factor);
+    FILL(log_multiplier);
+    FILL(temperature);
+    FILL(attn_softcap);
+    FILL(final_softcap);
+    FILL(embed_scale);
+    FILL(residual_scale);
+    FILL(attn_scale);
+    FILL(logit_scale);
+    FILL(sinks);
+    FILL(n_experts);
+    FILL(n_used);
+    FILL(n_ff_expert);
+    FILL(n_ff_shared);
+    FILL(n_shared);
+    FILL(n_dense);
+    FILL(n_groups);
+    FILL(n_groups_used);
+    FILL(gating);
+    FILL(expert_scale);
+    FILL(expert_norm);
+    FILL(q_rank);
+    FILL(kv_rank);
+    FILL(value_dim);
 #undef FILL
 }
 
 // TINY_NO has done its work: 0 is "none" from here on.
 static void clear_absent(struct tiny_model *t)
 {
-#define CLEAR(n) n = n > 0 ? n : 0;
-    CLEAR(t->window)
-    CLEAR(t->attn_factor)
-    CLEAR(t->log_multiplier)
-    CLEAR(t->temperature)
-    CLEAR(t->attn_softcap)
-    CLEAR(t->final_softcap)
-    CLEAR(t->embed_scale)
-    CLEAR(t->residual_scale)
-    CLEAR(t->attn_scale)
-    CLEAR(t->logit_scale)
-    CLEAR(t->n_experts)
-    CLEAR(t->n_ff_shared)
-    CLEAR(t->n_shared)
-    CLEAR(t->n_dense)
-    CLEAR(t->n_groups)
-    CLEAR(t->gating)
-    CLEAR(t->expert_scale)
-    CLEAR(t->q_rank)
+#define CLEAR(n) n = n > 0 ? n : 0
+    CLEAR(t->window);
+    CLEAR(t->attn_factor);
+    CLEAR(t->log_multiplier);
+    CLEAR(t->temperature);
+    CLEAR(t->attn_softcap);
+    CLEAR(t->final_softcap);
+    CLEAR(t->embed_scale);
+    CLEAR(t->residual_scale);
+    CLEAR(t->attn_scale);
+    CLEAR(t->logit_scale);
+    CLEAR(t->n_experts);
+    CLEAR(t->n_ff_shared);
+    CLEAR(t->n_shared);
+    CLEAR(t->n_dense);
+    CLEAR(t->n_groups);
+    CLEAR(t->gating);
+    CLEAR(t->expert_scale);
+    CLEAR(t->q_rank);
 #undef CLEAR
 }
 
@@ -178,12 +206,12 @@ const struct tiny_arch tiny_archs[] = {
     {"llama-yarn", {.arch = "llama", .head_dim = 32, .rope = TINY_ROPE_YARN}},
     {"mistral", {.arch = "llama", .head_dim = 32, .window = 8}},
     {"mistral3", {.arch = "mistral3"}},
-    {"mixtral", {.arch = "llama", .n_experts = 8, .n_used = 2, .n_ff = 64}},
+    {"mixtral", {.arch = "llama", .seed = 10, .n_experts = 8, .n_used = 2, .n_ff = 64}},
     {"qwen2", {.arch = "qwen2"}},
     {"qwen2-yarn", {.arch = "qwen2", .head_dim = 32, .rope = TINY_ROPE_YARN}},
     {"qwen3", {.arch = "qwen3"}},
-    {"qwen2moe", {.arch = "qwen2moe"}},
-    {"qwen3moe", {.arch = "qwen3moe"}},
+    {"qwen2moe", {.arch = "qwen2moe", .seed = 69}},
+    {"qwen3moe", {.arch = "qwen3moe", .seed = 90}},
     {"gemma2", {.arch = "gemma2"}},
     {"gemma2-27b", // known by its number of layers: queries are scaled by n_embd / n_heads
      {.arch = "gemma2", .n_layers = 46, .n_embd = 96, .n_heads = 2, .n_kv_heads = 1, .n_ff = 64}},
@@ -192,15 +220,21 @@ const struct tiny_arch tiny_archs[] = {
     {"gemma3-27b",
      {.arch = "gemma3", .n_layers = 62, .n_heads = 4, .n_ff = 64, .rope = TINY_ROPE_LINEAR}},
     {"phi3", {.arch = "phi3"}},
-    {"phi3-longrope", {.arch = "phi3", .window = TINY_NO, .n_rot = 24, .rope = TINY_ROPE_LONG}},
+    {"phi3-longrope",
+     {.arch = "phi3",
+      .window = TINY_NO,
+      .n_rot = 24,
+      .rope = TINY_ROPE_LONG,
+      .attn_factor = 1.19f}},
     {"granite", {.arch = "granite"}},
-    {"granitemoe", {.arch = "granitemoe"}},
-    {"gpt-oss", {.arch = "gpt-oss"}},
-    {"gpt-oss-mxfp4", {.arch = "gpt-oss", .expert_type = WT_MXFP4}},
-    {"deepseek2-lite", {.arch = "deepseek2"}},
-    {"deepseek2-old", {.arch = "deepseek2", .kv_b = true}},
+    {"granitemoe", {.arch = "granitemoe", .seed = 36}},
+    {"gpt-oss", {.arch = "gpt-oss", .seed = 27}},
+    {"gpt-oss-mxfp4", {.arch = "gpt-oss", .seed = 95, .expert_type = WT_MXFP4}},
+    {"deepseek2-lite", {.arch = "deepseek2", .seed = 4}},
+    {"deepseek2-old", {.arch = "deepseek2", .seed = 4, .kv_b = true}},
     {"deepseek2-v2",
      {.arch = "deepseek2",
+      .seed = 30,
       .q_rank = 64,
       .n_groups = 4,
       .n_groups_used = 2,
@@ -208,6 +242,7 @@ const struct tiny_arch tiny_archs[] = {
       .expert_scale = 1.7f}},
     {"deepseek2-v3",
      {.arch = "deepseek2",
+      .seed = 99,
       .q_rank = 64,
       .n_groups = 4,
       .n_groups_used = 2,
@@ -219,6 +254,7 @@ const struct tiny_arch tiny_archs[] = {
       .log_multiplier = 0.1f}},
     {"deepseek2-v3-old",
      {.arch = "deepseek2",
+      .seed = 99,
       .kv_b = true,
       .q_rank = 64,
       .n_groups = 4,

@@ -117,8 +117,38 @@ static float *part_of_kv_b(const struct tiny_tensor *d, const struct tiny_model 
     return x;
 }
 
+// phi3's fused matrices are rows of the separate ones that other architectures have.
+static float *fused(const struct tiny_tensor *d, const struct tiny_model *t, bool qkv)
+{
+    const int kv = t->n_kv_heads * t->head_dim;
+    const struct {
+        const char *name;
+        int n_out;
+    } parts[] = {{"attn_q", t->n_heads * t->head_dim},
+                 {"attn_k", kv},
+                 {"attn_v", kv},
+                 {"ffn_gate", t->n_ff},
+                 {"ffn_up", t->n_ff}};
+    float *x = malloc((size_t)d->n_out * (size_t)d->n_in * sizeof *x), *to = x;
+    assert_non_null(x);
+    for (size_t i = qkv ? 0 : 3; i < (qkv ? 3 : 5); i++) {
+        char name[sizeof d->name];
+        size_t n = (size_t)parts[i].n_out * (size_t)d->n_in;
+        snprintf(name, sizeof name, "%.*s%s.weight",
+                 (int)(strstr(d->name, qkv ? "attn_" : "ffn_") - d->name), d->name, parts[i].name);
+        float *rows = random_numbers(d, name, t->seed, n);
+        memcpy(to, rows, n * sizeof *to);
+        to += n;
+        free(rows);
+    }
+    return x;
+}
+
 static float *numbers(const struct tiny_tensor *d, const struct tiny_model *t, size_t rows)
 {
+    bool qkv = strstr(d->name, "attn_qkv.");
+    if (qkv || (tiny_is(t, "phi3") && strstr(d->name, "ffn_up.")))
+        return fused(d, t, qkv);
     size_t n_mats = d->n_mats ? (size_t)d->n_mats : 1;
     if (strstr(d->name, "attn_k_b.") || strstr(d->name, "attn_v_b."))
         return part_of_kv_b(d, t);

@@ -35,8 +35,8 @@ struct tiny_model {
     bool rope_factors; // rope_freqs.weight
     int window;        // attention.sliding_window
     uint64_t seed;
-    const char *leave_out; // a tensor that is not written ("output.weight", or of every layer:
-                           // "attn_sinks.weight"); NULL: all are
+    const char *leave_out; // tensors that are not written: "blk.2.attn_k.bias", of every layer:
+                           // "attn_sinks.weight", or all whose name ends so: ".bias"; NULL: none
 
     // RoPE
     int n_rot;       // rope.dimension_count; deepseek2: the dims that carry positions

@@ -47,10 +47,14 @@ static void set_numbers(struct tiny_tensor *d, const struct tiny_model *t)
     }
 }
 
+static bool left_out(const struct tiny_model *t, const char *full, const char *name)
+{
+    const char *out = t->leave_out;
+    return out && (!strcmp(full, out) || !strcmp(name, out) || (*out == '.' && ends(name, out)));
+}
+
 static void add(struct tiny_plan *p, int layer, const char *name, int n_in, int n_out, int n_mats)
 {
-    if (p->t.leave_out && !strcmp(name, p->t.leave_out))
-        return;
     assert_true(p->n_tensors < TINY_MAX_TENSORS);
     struct tiny_tensor *d = &p->tensors[p->n_tensors];
     *d = (struct tiny_tensor){.n_in = n_in, .n_out = n_out, .n_mats = n_mats};
@@ -58,7 +62,7 @@ static void add(struct tiny_plan *p, int layer, const char *name, int n_in, int 
         snprintf(d->name, sizeof d->name, "%s", name);
     else
         snprintf(d->name, sizeof d->name, "blk.%d.%s", layer, name);
-    if (p->t.leave_out && !strcmp(d->name, p->t.leave_out))
+    if (left_out(&p->t, d->name, name))
         return;
     p->n_tensors++;
     set_numbers(d, &p->t);
