@@ -7,7 +7,6 @@
 #include "text/tables.h"
 #include "text/utf8.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,37 +20,13 @@ static uint32_t rank_of_score(float score)
     return bits >> 31 ? bits : ~(bits | 0x80000000u);
 }
 
-static bool begins_with_its_spaces(const char *piece, size_t n)
+int spm_load(struct vocab *v, struct err *e)
 {
-    for (size_t i = 1; i < n; i++)
-        if (piece[i] == ' ' && piece[i - 1] != ' ')
-            return false;
-    return true;
-}
-
-int spm_load(struct vocab *v, const struct gguf *g, struct err *e)
-{
-    const struct gguf_key *k = gguf_find(g, "tokenizer.ggml.scores");
-    if (k && (k->type != GGUF_ARRAY || k->count != (uint64_t)v->n))
-        return err_set(e, ERR_FAILED,
-                       "%s: %llu scores for %d tokens; the file is damaged, fetch it again",
-                       gguf_path(g), (unsigned long long)k->count, v->n);
     v->rank = malloc((size_t)v->n * sizeof *v->rank);
     if (!v->rank)
         return err_set(e, ERR_NO_MEMORY, "no memory for a vocabulary of %d tokens", v->n);
-    v->space_begins = true;
-    for (int32_t i = 0; i < v->n; i++) {
-        double score = 0;
-        if (k && (!gguf_float_at(k, (uint64_t)i, &score) || !isfinite((float)score)))
-            return err_set(e, ERR_FAILED,
-                           "%s: token %d has no score that is a number; the file is damaged, "
-                           "fetch it again",
-                           gguf_path(g), i);
-        v->rank[i] = rank_of_score((float)score);
-        bool merges = v->type[i] == TOKEN_NORMAL || v->type[i] == TOKEN_UNUSED;
-        if (merges && !begins_with_its_spaces(v->bytes + v->piece[i].at, v->piece[i].n))
-            v->space_begins = false;
-    }
+    for (int32_t i = 0; i < v->n; i++)
+        v->rank[i] = rank_of_score(v->score[i]);
     return 0;
 }
 
@@ -68,7 +43,7 @@ static bool pair_by_score(const struct vocab *v, const char *word, const struct 
     return true;
 }
 
-static int push_bytes(struct encoder *x, const char *text, size_t n)
+int spm_push_bytes(struct encoder *x, const char *text, size_t n)
 {
     const struct vocab *v = x->vocab;
     for (size_t i = 0; i < n; i++) {
@@ -108,7 +83,7 @@ static int encode_new_word(struct encoder *x, const char *word, size_t n)
         if (s->id >= 0)
             ids_push(x->out, s->id);
         else
-            rc = push_bytes(x, word + s->at, s->size);
+            rc = spm_push_bytes(x, word + s->at, s->size);
     }
     return rc;
 no_memory:
@@ -137,17 +112,7 @@ int spm_encode(struct encoder *x, const char *text, size_t n, bool space_prefix)
         return err_set(x->err, ERR_NO_MEMORY, "no memory to tokenize a text of %zu bytes", n);
     plain[0] = ' ';
     n = normalise(text, n, plain + space_prefix) + space_prefix;
-    struct words w;
-    words_begin(&w, x, n, encode_new_word);
-    int rc = 0;
-    for (size_t at = 0, end; !rc && at < n; at = end) {
-        end = n;
-        if (x->vocab->space_begins)
-            for (end = at + 1; end < n && (plain[end] != ' ' || plain[end - 1] == ' ');)
-                end++;
-        rc = words_encode(&w, plain + at, end - at);
-    }
-    words_end(&w);
+    int rc = words_run(x, plain, n, encode_new_word);
     free(plain);
     return rc;
 }

@@ -6,6 +6,7 @@
 //   spm  normal     ▁hello      " hello"      a space is written as U+2581
 //   spm  byte       <0x0A>      "\n"
 //   bpe  normal     Ġhello      " hello"      each byte is written as one printable character
+//   (unigram as spm)
 //   all  control    <|im_end|>  "<|im_end|>"  likewise user-defined and unknown tokens
 //
 // Words are matched against pieces, so running text is never rewritten into the stored form. Only
@@ -13,14 +14,17 @@
 // by special.c, byte tokens through `byte_id`.
 #pragma once
 
+#include "text/charsmap.h"
+#include "text/lattice.h"
 #include "text/lookup.h"
 #include "text/merge.h"
 #include "text/pretokenize.h"
 #include "text/special.h"
+#include "text/trie.h"
 #include "text/vocab.h"
 #include "text/words.h"
 
-enum vocab_model { VOCAB_SPM, VOCAB_BPE };
+enum vocab_model { VOCAB_SPM, VOCAB_BPE, VOCAB_UNIGRAM };
 
 enum token_type { // tokenizer.ggml.token_type
     TOKEN_NORMAL = 1,
@@ -51,9 +55,18 @@ struct vocab {
     bool *eats_space;                     // (n) or NULL: see special.h
     struct special user_defined, special; // special: control and unknown tokens as well
 
-    // spm
-    uint32_t *rank;    // (n), by score, the lowest goes first
+    // spm and unigram
+    float *score;      // (n)
     bool space_begins; // no piece has a space behind another character
+
+    // spm
+    uint32_t *rank; // (n), by score, the lowest goes first
+
+    // unigram
+    struct trie trie; // of pieces
+    struct charsmap charsmap;
+    double unknown_score; // of a character that is no token
+    bool merges_spaces;
 
     // bpe
     struct bpe_merge *merges;
@@ -67,18 +80,27 @@ struct vocab {
 struct encoder {
     const struct vocab *vocab;
     struct merger merger;
+    struct lattice lattice;
     struct ids *out;
     struct err *err;
 };
 
-// vocab_load.c: everything but `special`, `merges` and `split`.
+// vocab_load.c: everything but `user_defined` and `special`.
 int vocab_load(struct vocab *v, const struct gguf *g, struct err *e);
+// An id that the file gives, `otherwise` where it gives none, -1 where that is no token.
+int32_t vocab_load_id(const struct vocab *v, const struct gguf *g, const char *key,
+                      int32_t otherwise);
+void ends_load(struct vocab *v, const struct gguf *g); // ends.c
 
-// spm.c, bpe.c: append the ids of text without special tokens.
-int spm_load(struct vocab *v, const struct gguf *g, struct err *e);
+// spm.c, bpe.c, unigram.c: append the ids of text without special tokens.
+int spm_load(struct vocab *v, struct err *e);
 int spm_encode(struct encoder *x, const char *text, size_t n, bool space_prefix);
+// A character that is no token: its bytes, or the unknown token.
+int spm_push_bytes(struct encoder *x, const char *text, size_t n);
 int bpe_load(struct vocab *v, const struct gguf *g, struct err *e);
 int bpe_encode(struct encoder *x, const char *text, size_t n);
+int unigram_load(struct vocab *v, const struct gguf *g, struct err *e);
+int unigram_encode(struct encoder *x, const char *text, size_t n);
 
 // The characters in which files of byte-level vocabularies write bytes.
 enum { BPE_CODES = 256 + 68 };

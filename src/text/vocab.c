@@ -1,6 +1,7 @@
 // A vocabulary as the rest of the house sees it: opening, asking, encoding, decoding.
 //
-// Encoding cuts the text at special tokens first; what lies between goes to spm.c or bpe.c.
+// Encoding cuts the text at special tokens first; what lies between goes to spm.c, bpe.c or
+// unigram.c.
 #include "text/vocab.h"
 
 #include "base/check.h"
@@ -101,7 +102,10 @@ void vocab_free(struct vocab *v)
     free(v->piece);
     free(v->type);
     free(v->ends);
+    free(v->score);
     free(v->rank);
+    trie_fini(&v->trie);
+    charsmap_fini(&v->charsmap);
     free(v->merges);
     free(v->eats_space);
     lookup_fini(&v->by_text);
@@ -118,9 +122,21 @@ static int encode_plain(struct encoder *x, const char *text, size_t n)
     if (!n)
         return 0;
     const struct vocab *v = x->vocab;
-    if (v->model == VOCAB_SPM)
+    switch (v->model) {
+    case VOCAB_SPM:
         return spm_encode(x, text, n, v->add_space_prefix);
+    case VOCAB_UNIGRAM:
+        return unigram_encode(x, text, n);
+    case VOCAB_BPE:
+        break;
+    }
     return bpe_encode(x, text, n);
+}
+
+static void encoder_fini(struct encoder *x)
+{
+    merger_fini(&x->merger);
+    lattice_fini(&x->lattice);
 }
 
 static int encode_between(struct encoder *x, const char *text, size_t length,
@@ -177,7 +193,7 @@ int vocab_encode(const struct vocab *v, const char *text, size_t length, int fla
         ids_push(out, v->eos);
     if (rc)
         out->n = before;
-    merger_fini(&x.merger);
+    encoder_fini(&x);
     return rc;
 }
 
@@ -222,7 +238,7 @@ int vocab_encode_marked(const struct vocab *v, const char *text, const uint8_t *
     if (rc)
         out->n = before;
     free(found.match);
-    merger_fini(&x.merger);
+    encoder_fini(&x);
     return rc;
 }
 
@@ -273,7 +289,9 @@ int32_t vocab_find(const struct vocab *v, const char *token)
 
 const char *vocab_kind(const struct vocab *v)
 {
-    return v->model == VOCAB_SPM ? "spm" : "bpe";
+    static const char *const kinds[] = {
+        [VOCAB_SPM] = "spm", [VOCAB_BPE] = "bpe", [VOCAB_UNIGRAM] = "unigram"};
+    return kinds[v->model];
 }
 
 struct gguf_string vocab_token_text(const struct vocab *v, int32_t id)

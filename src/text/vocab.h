@@ -1,7 +1,8 @@
 // Tokenizers: text to token ids and back, as a model file describes them.
 //
-// Kinds: "llama" (SentencePiece, merges by score, byte fallback) and "gpt2" (byte-level BPE with a
-// pre-tokenizer: llama-bpe, qwen2, gpt-2 ...). A vocabulary is immutable; any thread may use it.
+// Kinds: "llama" (SentencePiece, merges by score, byte fallback), "t5" (SentencePiece, the best sum
+// of scores) and "gpt2" (byte-level BPE with a pre-tokenizer: split_rules.c has their names). A
+// vocabulary is immutable; any thread may use it.
 #pragma once
 
 #include "base/err.h"
@@ -55,7 +56,7 @@ bool vocab_adds_space(const struct vocab *v); // in front of a text, which its p
 bool vocab_is_end(const struct vocab *v, int32_t id);     // ends an answer: eos, eot, im_end ...
 bool vocab_is_control(const struct vocab *v, int32_t id); // never shown
 int32_t vocab_find(const struct vocab *v, const char *token); // id of an exact token text, -1: none
-const char *vocab_kind(const struct vocab *v);                // "spm", "bpe"
+const char *vocab_kind(const struct vocab *v);                // "spm", "bpe", "unigram"
 // Text of a token as stored in the file (not NUL-terminated).
 struct gguf_string vocab_token_text(const struct vocab *v, int32_t id);
 

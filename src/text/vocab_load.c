@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "text/tables.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +24,12 @@ static int load_model(struct vocab *v, const struct gguf *g, struct err *e)
         v->model = VOCAB_SPM;
     else if (model.length == 4 && !memcmp(model.text, "gpt2", 4))
         v->model = VOCAB_BPE;
+    else if (model.length == 2 && !memcmp(model.text, "t5", 2))
+        v->model = VOCAB_UNIGRAM;
     else
         return err_set(e, ERR_FAILED,
                        "%s: vocabularies of kind '%s' are not supported; those of SentencePiece "
-                       "BPE ('llama') and byte-level BPE ('gpt2') are",
+                       "('llama', 't5') and byte-level BPE ('gpt2') are",
                        gguf_path(g),
                        err_quote(quoted, sizeof quoted, model.text,
                                  model.length < 32 ? (int)model.length : 32));
@@ -76,8 +79,8 @@ static int load_texts(struct vocab *v, const struct gguf *g, struct err *e)
 }
 
 // An id that the file gives, `otherwise` where it gives none, -1 where that is no token.
-static int32_t load_id(const struct vocab *v, const struct gguf *g, const char *key,
-                       int32_t otherwise)
+int32_t vocab_load_id(const struct vocab *v, const struct gguf *g, const char *key,
+                      int32_t otherwise)
 {
     int64_t id;
     if (!gguf_get_i64(g, key, &id))
@@ -91,16 +94,22 @@ static int32_t load_id(const struct vocab *v, const struct gguf *g, const char *
 
 static void load_ids(struct vocab *v, const struct gguf *g)
 {
-    bool spm = v->model == VOCAB_SPM; // SentencePiece's own defaults
-    v->unk = load_id(v, g, "tokenizer.ggml.unknown_token_id", spm ? 0 : -1);
-    v->bos = load_id(v, g, "tokenizer.ggml.bos_token_id", spm ? 1 : -1);
-    v->eos = load_id(v, g, "tokenizer.ggml.eos_token_id", spm ? 2 : -1);
-    v->add_bos = v->add_space_prefix = spm;
+    static const struct {
+        int32_t unk, bos, eos;
+        bool add_bos, add_eos, add_space_prefix;
+    } kinds[] = {[VOCAB_SPM] = {0, 1, 2, true, false, true},
+                 [VOCAB_BPE] = {-1, -1, -1, false, false, false},
+                 [VOCAB_UNIGRAM] = {2, -1, 1, false, true, true}};
+    v->unk = vocab_load_id(v, g, "tokenizer.ggml.unknown_token_id", kinds[v->model].unk);
+    v->bos = vocab_load_id(v, g, "tokenizer.ggml.bos_token_id", kinds[v->model].bos);
+    v->eos = vocab_load_id(v, g, "tokenizer.ggml.eos_token_id", kinds[v->model].eos);
+    v->add_bos = kinds[v->model].add_bos;
+    v->add_eos = kinds[v->model].add_eos;
+    v->add_space_prefix = kinds[v->model].add_space_prefix;
     gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &v->add_bos);
     gguf_get_bool(g, "tokenizer.ggml.add_eos_token", &v->add_eos);
-    gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix);
-    if (!spm) // byte-level pieces say themselves where spaces are
-        v->add_space_prefix = false;
+    if (v->model != VOCAB_BPE) // byte-level pieces say themselves where spaces are
+        gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix);
 }
 
 // The byte that "<0x0A>" stands for; -1: another text.
@@ -126,7 +135,7 @@ static int load_types(struct vocab *v, const struct gguf *g, struct err *e)
         if (k && (!gguf_int_at(k, (uint64_t)i, &type) || type < 0 || type > TOKEN_BYTE))
             return err_set(e, ERR_FAILED, "%s: token %d is of no known type", gguf_path(g), i);
         v->type[i] = type ? (uint8_t)type : TOKEN_NORMAL;
-        if (!k && v->model == VOCAB_SPM && byte_of_text(v, i) >= 0)
+        if (!k && v->model != VOCAB_BPE && byte_of_text(v, i) >= 0)
             v->type[i] = TOKEN_BYTE;
     }
     if (!k) {
@@ -140,35 +149,27 @@ static int load_types(struct vocab *v, const struct gguf *g, struct err *e)
     return 0;
 }
 
-// Tokens that end an answer, by the ids and by the texts that model families use. Such a text is a
-// control token whatever the file says, so that nobody's words can end an answer; "</s>" is an
-// exception, being markup that some models have as a user-defined token.
-static void load_ends(struct vocab *v, const struct gguf *g)
+// Scores, which SentencePiece's kinds go by; without any all are equal.
+static int load_scores(struct vocab *v, const struct gguf *g, struct err *e)
 {
-    static const char *const keys[] = {"tokenizer.ggml.eot_token_id",
-                                       "tokenizer.ggml.eom_token_id"};
-    static const char *const texts[] = {
-        "<|im_end|>",      "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>",    "<|endoftext|>",
-        "<|end|>",         "<|return|>", "<|call|>",   "<end_of_utterance>", "<end_of_turn>",
-        "<|end_of_turn|>", "<EOT>",      "[EOT]",
-    };
-    if (v->eos >= 0)
-        v->ends[v->eos] = true;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        int32_t id = load_id(v, g, keys[i], -1);
-        if (id >= 0)
-            v->ends[id] = true;
+    const struct gguf_key *k = gguf_find(g, "tokenizer.ggml.scores");
+    if (k && (k->type != GGUF_ARRAY || k->count != (uint64_t)v->n))
+        return err_set(e, ERR_FAILED,
+                       "%s: %llu scores for %d tokens; the file is damaged, fetch it again",
+                       gguf_path(g), (unsigned long long)k->count, v->n);
+    v->score = malloc((size_t)v->n * sizeof *v->score);
+    if (!v->score)
+        return err_set(e, ERR_NO_MEMORY, "no memory for a vocabulary of %d tokens", v->n);
+    for (int32_t i = 0; i < v->n; i++) {
+        double score = 0;
+        if (k && (!gguf_float_at(k, (uint64_t)i, &score) || !isfinite((float)score)))
+            return err_set(e, ERR_FAILED,
+                           "%s: token %d has no score that is a number; the file is damaged, "
+                           "fetch it again",
+                           gguf_path(g), i);
+        v->score[i] = (float)score;
     }
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        int32_t id = lookup_find(&v->by_text, texts[i], strlen(texts[i]));
-        if (id >= 0) {
-            v->ends[id] = true;
-            v->type[id] = TOKEN_CONTROL;
-        }
-    }
-    int32_t id = lookup_find(&v->by_text, "</s>", 4);
-    if (id >= 0 && v->type[id] != TOKEN_NORMAL)
-        v->ends[id] = true;
+    return 0;
 }
 
 // SentencePiece writes a space as U+2581. A stored space is matched by no text, as in
@@ -189,9 +190,26 @@ static bool spm_piece(const char *text, size_t n, char *out, uint32_t *n_out)
     return !space;
 }
 
+static bool space_begins(const char *piece, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (piece[i] == ' ' && piece[i - 1] != ' ')
+            return false;
+    return true;
+}
+
+// Whether it is a user-defined token with U+2581, as early conversions of Gemma write runs of
+// spaces: running text has spaces there, so it is found by merging like any other.
+static bool is_spaces(const struct vocab *v, int32_t id)
+{
+    return v->model != VOCAB_BPE && v->type[id] == TOKEN_USER_DEFINED &&
+           memmem(v->bytes + v->text[id].at, v->text[id].n, "\xe2\x96\x81", 3);
+}
+
 // Pieces, and which of them ordinary text can become.
 static void load_pieces(struct vocab *v)
 {
+    v->space_begins = true;
     uint32_t at = v->text[v->n - 1].at + v->text[v->n - 1].n;
     struct bpe_alphabet alphabet;
     bpe_alphabet_init(&alphabet);
@@ -201,15 +219,16 @@ static void load_pieces(struct vocab *v)
         bool matches = false;
         v->piece[i] = t;
         int byte = v->type[i] == TOKEN_BYTE ? byte_of_text(v, i) : -1;
-        if (byte >= 0 && v->model == VOCAB_SPM) {
+        if (byte >= 0 && v->model != VOCAB_BPE) {
             v->piece[i] = (struct span){at, 1};
             *out = (char)byte;
             v->byte_id[byte] = i;
-        } else if (v->type[i] == TOKEN_NORMAL || v->type[i] == TOKEN_UNUSED) {
+        } else if (v->type[i] == TOKEN_NORMAL || v->type[i] == TOKEN_UNUSED || is_spaces(v, i)) {
             v->piece[i].at = at;
-            matches = v->model == VOCAB_SPM
-                          ? spm_piece(v->bytes + t.at, t.n, out, &v->piece[i].n)
-                          : bpe_piece(&alphabet, v->bytes + t.at, t.n, out, &v->piece[i].n);
+            matches = v->model == VOCAB_BPE
+                          ? bpe_piece(&alphabet, v->bytes + t.at, t.n, out, &v->piece[i].n)
+                          : spm_piece(v->bytes + t.at, t.n, out, &v->piece[i].n);
+            v->space_begins &= space_begins(out, v->piece[i].n);
         }
         if (v->piece[i].at == at)
             at += v->piece[i].n;
@@ -230,7 +249,12 @@ int vocab_load(struct vocab *v, const struct gguf *g, struct err *e)
     rc = load_types(v, g, e);
     if (rc)
         return rc;
-    load_ends(v, g);
+    ends_load(v, g);
     load_pieces(v);
-    return v->model == VOCAB_SPM ? spm_load(v, g, e) : bpe_load(v, g, e);
+    if (v->model == VOCAB_BPE)
+        return bpe_load(v, g, e);
+    rc = load_scores(v, g, e);
+    if (rc)
+        return rc;
+    return v->model == VOCAB_SPM ? spm_load(v, e) : unigram_load(v, g, e);
 }

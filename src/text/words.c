@@ -44,3 +44,20 @@ int words_encode(struct words *w, const char *word, size_t n)
     *s = (struct seen_word){word, (uint32_t)n, (uint32_t)(out->n - before), before};
     return rc;
 }
+
+int words_run(struct encoder *x, const char *text, size_t n,
+              int (*encode)(struct encoder *x, const char *word, size_t n))
+{
+    struct words w;
+    int rc = 0;
+    words_begin(&w, x, n, encode);
+    for (size_t at = 0, end; !rc && at < n; at = end) {
+        end = n;
+        if (x->vocab->space_begins)
+            for (end = at + 1; end < n && (text[end] != ' ' || text[end - 1] == ' ');)
+                end++;
+        rc = words_encode(&w, text + at, end - at);
+    }
+    words_end(&w);
+    return rc;
+}

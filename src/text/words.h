@@ -20,3 +20,8 @@ void words_begin(struct words *w, struct encoder *x, size_t n,
 void words_end(struct words *w);
 // Appends the ids of a word to the output.
 int words_encode(struct words *w, const char *word, size_t n);
+
+// Encodes a text that is cut in front of each space behind another character, where no piece of the
+// vocabulary would cross the cut.
+int words_run(struct encoder *x, const char *text, size_t n,
+              int (*encode)(struct encoder *x, const char *word, size_t n));

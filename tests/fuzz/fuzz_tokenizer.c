@@ -1,7 +1,9 @@
 // Any text through made vocabularies, and any bytes as a vocabulary.
 //
 // The first byte chooses: its two low bits the vocabulary (a SentencePiece one, two byte-level
-// ones, or the rest of the input as the header of a GGUF), the next two the flags of the encoder.
+// ones, or the rest of the input as the header of a GGUF), the next two the flags of the encoder. A
+// fifth bit takes a Unigram vocabulary instead, or a byte-level one that composes and cuts in
+// several steps.
 #include "base/check.h"
 #include "base/log.h"
 #include "text/utf8.h"
@@ -12,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SPM, BPE_GPT2, BPE_LLAMA, FROM_INPUT };
+enum { SPM, BPE_GPT2, BPE_LLAMA, FROM_INPUT, UNIGRAM, BPE_COMPOSED, BPE_STEPS, KINDS };
 
 // Ids are tokens; what they stand for streams out as UTF-8. Returns their bytes, malloc'd.
 static char *look_at(const struct vocab *v, const struct ids *l, size_t *n)
@@ -48,19 +50,29 @@ static void encode(const struct vocab *v, const char *text, size_t n, int flags,
 
 static struct vocab *made(int kind)
 {
-    struct tiny_vocab *t = kind == SPM ? tiny_spm() : tiny_bpe();
+    static const char *const keys[] = {"\t", "e\xcc\x81", "e", "\xef\xac\x81", "abx"};
+    static const char *const becomes[] = {" ", "\xc3\xa4", "", "a b", "\xff"};
+    static const char *const pre[KINDS] = {[BPE_GPT2] = "gpt-2",
+                                           [BPE_LLAMA] = "llama-bpe",
+                                           [BPE_COMPOSED] = "command-r",
+                                           [BPE_STEPS] = "deepseek-llm"};
+    bool unigram = kind == UNIGRAM;
+    struct tiny_vocab *t = kind == SPM ? tiny_spm() : unigram ? tiny_unigram() : tiny_bpe();
+    void *charsmap = unigram ? tiny_charsmap(5, keys, becomes, &t->n_charsmap) : NULL;
+    t->charsmap = charsmap;
+    t->merges_spaces = unigram;
     t->add_space_prefix = 0;
     tiny_add(t, "<|im_start|>", TINY_CONTROL, 0);
     tiny_add(t, "<user>", TINY_USER, 0);
     tiny_add(t, "ser>x", TINY_USER, 0);
-    if (kind == SPM) {
+    if (kind == SPM || unigram) {
         static const char *const pieces[] = {
             "\xe2\x96\x81",     "a",        "b",        "ab", "ba", "aba",
             "\xe2\x96\x81\x61", "\xc3\xa4", "a\xc3\xa4"};
         for (int i = 0; i < 9; i++)
             tiny_add(t, pieces[i], TINY_NORMAL, (float)(i % 4));
     } else {
-        t->pre = kind == BPE_GPT2 ? "gpt-2" : "llama-bpe";
+        t->pre = pre[kind];
         tiny_merge(t, "a", "b");
         tiny_merge(t, " ", "a");
         tiny_merge(t, " ", " ");
@@ -70,7 +82,9 @@ static struct vocab *made(int kind)
         tiny_merge(t, "1", "2");
         tiny_merge(t, "ab", "ab");
     }
-    return tiny_done(t);
+    struct vocab *v = tiny_done(t);
+    free(charsmap);
+    return v;
 }
 
 static void from_input(const uint8_t *data, size_t size, int flags)
@@ -99,21 +113,25 @@ static void from_input(const uint8_t *data, size_t size, int flags)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct vocab *vocabs[3]; // for the whole run
+    static struct vocab *vocabs[KINDS]; // for the whole run
     if (!vocabs[0]) {
         log_set_level(LOG_ERROR);
-        for (int kind = 0; kind < 3; kind++)
-            vocabs[kind] = made(kind);
+        for (int kind = 0; kind < KINDS; kind++)
+            if (kind != FROM_INPUT)
+                vocabs[kind] = made(kind);
     }
     if (!size)
         return 0;
     int kind = data[0] & 3, flags = data[0] >> 2 & (ENCODE_SPECIAL | ENCODE_CONTROL);
+    if (data[0] & 16 && kind != FROM_INPUT)
+        kind += UNIGRAM;
     if (kind == FROM_INPUT) {
         from_input(data + 1, size - 1, flags);
     } else {
         // SentencePiece adds BOS, and does not tell U+2581 from a space.
         bool adds = flags & ENCODE_SPECIAL || memmem(data, size, "\xe2\x96\x81", 3);
-        encode(vocabs[kind], (const char *)data + 1, size - 1, flags, kind != SPM || !adds);
+        encode(vocabs[kind], (const char *)data + 1, size - 1, flags,
+               kind == SPM ? !adds : kind != UNIGRAM && kind != BPE_COMPOSED);
     }
     return 0;
 }

@@ -40,7 +40,7 @@ static struct tiny_vocab *tiny_new(const char *model)
     assert_non_null(t);
     t->model = model;
     t->bos = t->eos = t->unk = t->eot = TINY_ABSENT;
-    t->add_bos = t->add_eos = t->add_space_prefix = TINY_ABSENT;
+    t->add_bos = t->add_eos = t->add_space_prefix = t->merges_spaces = TINY_ABSENT;
     return t;
 }
 
@@ -55,6 +55,16 @@ struct tiny_vocab *tiny_spm(void)
         snprintf(text, sizeof text, "<0x%02X>", b);
         tiny_add(t, text, TINY_BYTE, 0);
     }
+    return t;
+}
+
+struct tiny_vocab *tiny_unigram(void)
+{
+    struct tiny_vocab *t = tiny_new("t5");
+    tiny_add(t, "<pad>", TINY_CONTROL, 0);
+    t->eos = tiny_add(t, "</s>", TINY_CONTROL, 0);
+    t->unk = tiny_add(t, "<unk>", TINY_UNKNOWN, 0);
+    t->add_space_prefix = t->add_eos = 0;
     return t;
 }
 
@@ -128,6 +138,42 @@ static void put_text(struct gguf_writer *w, const char *key, const char *text)
         gguf_put_string(w, key, text, strlen(text));
 }
 
+enum { CHARSMAP_NODES = 64 };
+
+// Node k, counted from 1, has its children in the 256 units of its own from 256 * k on; behind a
+// node that ends a key lies its value, the place of the replacement.
+void *tiny_charsmap(int n, const char *const *keys, const char *const *replacements, size_t *size)
+{
+    enum { UNITS = 256 * (CHARSMAP_NODES + 1) };
+    uint32_t units[UNITS] = {0};
+    char texts[1024];
+    uint32_t n_nodes = 1, n_texts = 0, n_bytes = sizeof units;
+    units[0] = 256u << 10;
+    for (int i = 0; i < n; i++) {
+        uint32_t at = 0, base = 256;
+        for (const uint8_t *c = (const uint8_t *)keys[i]; *c; c++) {
+            at = base ^ *c;
+            if (!units[at]) {
+                assert_true(n_nodes < CHARSMAP_NODES);
+                units[at] = (at ^ (256 * ++n_nodes)) << 10 | *c;
+            }
+            base = at ^ units[at] >> 10;
+        }
+        units[at] |= 1 << 8;
+        units[base] = 1u << 31 | n_texts;
+        assert_true(n_texts + strlen(replacements[i]) < sizeof texts);
+        strcpy(texts + n_texts, replacements[i]);
+        n_texts += (uint32_t)strlen(replacements[i]) + 1;
+    }
+    *size = sizeof n_bytes + n_bytes + n_texts;
+    char *out = malloc(*size);
+    assert_non_null(out);
+    memcpy(out, &n_bytes, sizeof n_bytes);
+    memcpy(out + sizeof n_bytes, units, n_bytes);
+    memcpy(out + sizeof n_bytes + n_bytes, texts, n_texts);
+    return out;
+}
+
 void tiny_write(const struct tiny_vocab *t, const char *path)
 {
     struct gguf_writer *w;
@@ -153,6 +199,15 @@ void tiny_write(const struct tiny_vocab *t, const char *path)
     put_flag(w, "tokenizer.ggml.add_bos_token", t->add_bos);
     put_flag(w, "tokenizer.ggml.add_eos_token", t->add_eos);
     put_flag(w, "tokenizer.ggml.add_space_prefix", t->add_space_prefix);
+    put_flag(w, "tokenizer.ggml.remove_extra_whitespaces", t->merges_spaces);
+    static const char charsmap[] = "tokenizer.ggml.precompiled_charsmap";
+    if (t->charsmap)
+        gguf_put_key(w, &(struct gguf_key){.name = {charsmap, sizeof charsmap - 1},
+                                           .type = GGUF_ARRAY,
+                                           .element = GGUF_U8,
+                                           .count = t->n_charsmap,
+                                           .data = t->charsmap,
+                                           .size = t->n_charsmap});
     assert_ok(gguf_writer_finish(w, &e), &e);
     gguf_writer_free(w);
 }

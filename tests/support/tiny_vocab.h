@@ -18,12 +18,15 @@ struct tiny_vocab {
     bool no_merges;        // leave the key out
     const char *model, *pre, *name;
     int64_t bos, eos, unk, eot; // TINY_ABSENT: no key; likewise the flags
-    int add_bos, add_eos, add_space_prefix;
+    int add_bos, add_eos, add_space_prefix, merges_spaces;
+    const void *charsmap; // NULL: no key
+    size_t n_charsmap;    // bytes
 };
 
-// Empty but for the kind: unk, bos, eos and the 256 byte tokens of SentencePiece; or one token for
-// each byte, pre-tokenizer gpt-2.
+// Empty but for the kind: unk, bos, eos and the 256 byte tokens of SentencePiece; pad, eos and unk
+// of a Unigram one; or one token for each byte, pre-tokenizer gpt-2.
 struct tiny_vocab *tiny_spm(void);
+struct tiny_vocab *tiny_unigram(void);
 struct tiny_vocab *tiny_bpe(void);
 void tiny_free(struct tiny_vocab *t);
 
@@ -34,6 +37,9 @@ int tiny_merge(struct tiny_vocab *t, const char *left, const char *right);
 void tiny_merge_line(struct tiny_vocab *t, const char *line);
 // How byte-level vocabularies write bytes; static storage, overwritten by the next call but one.
 const char *tiny_bytes(const char *bytes, size_t n);
+
+// A table of characters that replaces `n` keys, all of which together have few bytes: malloc'd.
+void *tiny_charsmap(int n, const char *const *keys, const char *const *replacements, size_t *size);
 
 void tiny_write(const struct tiny_vocab *t, const char *path);
 int tiny_open(const struct tiny_vocab *t, struct vocab **out, struct err *e);

@@ -121,17 +121,18 @@ static void of_equal_texts_the_last_counts(void **state)
 static void answers_end_at_every_known_end(void **state)
 {
     (void)state;
-    static const char *const ends[] = {"<|im_end|>", "<|eot_id|>", "<|endoftext|>",
-                                       "<|end|>",    "<|eom_id|>", "<end_of_turn>"};
+    static const char *const ends[] = {
+        "<|im_end|>", "<|eot_id|>",    "<|endoftext|>", "<|end|>",
+        "<|eom_id|>", "<end_of_turn>", "<|return|>",    "<\uff5cend\u2581of\u2581sentence\uff5c>"};
     struct tiny_vocab *t = tiny_bpe();
-    int id[6];
-    for (int i = 0; i < 6; i++) // not even marked as control tokens
+    int id[8];
+    for (int i = 0; i < 8; i++) // not even marked as control tokens
         id[i] = tiny_add(t, ends[i], i % 2 ? TINY_USER : TINY_NORMAL, 0);
-    int markup = tiny_add(t, "</s>", TINY_NORMAL, 0);
+    int markup = tiny_add(t, "</s>", TINY_USER, 0);
     t->eos = tiny_add(t, "<end>", TINY_CONTROL, 0);
     t->eot = 'z';
     struct vocab *v = tiny_done(t);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 8; i++) {
         assert_true(vocab_is_end(v, id[i]) && vocab_is_control(v, id[i]));
         assert_ids(v, ends[i], ENCODE_CONTROL, 1, &id[i]);
         struct ids l = {0};
@@ -145,6 +146,31 @@ static void answers_end_at_every_known_end(void **state)
     vocab_free(v);
     v = tiny_done(tiny_spm());
     assert_true(vocab_is_end(v, 2));
+    vocab_free(v);
+}
+
+// gpt-oss: an answer may have several messages.
+static void a_message_is_not_an_answer(void **state)
+{
+    (void)state;
+    struct tiny_vocab *t = tiny_bpe();
+    int end = tiny_add(t, "<|end|>", TINY_CONTROL, 0);
+    int done = tiny_add(t, "<|return|>", TINY_CONTROL, 0);
+    struct vocab *v;
+    struct err e = {0};
+    assert_ok(tiny_open(t, &v, &e), &e); // Phi has no messages
+    assert_true(vocab_is_end(v, end));
+    vocab_free(v);
+    int call = tiny_add(t, "<|call|>", TINY_CONTROL, 0);
+    t->eos = done;
+    assert_ok(tiny_open(t, &v, &e), &e);
+    assert_true(vocab_is_end(v, done) && vocab_is_end(v, call));
+    assert_false(vocab_is_end(v, end));
+    assert_true(vocab_is_control(v, end));
+    vocab_free(v);
+    t->eot = end; // the file decides
+    v = tiny_done(t);
+    assert_true(vocab_is_end(v, end));
     vocab_free(v);
 }
 
@@ -243,6 +269,7 @@ int main(void)
         cmocka_unit_test(ids_that_mean_none_are_none),
         cmocka_unit_test(of_equal_texts_the_last_counts),
         cmocka_unit_test(answers_end_at_every_known_end),
+        cmocka_unit_test(a_message_is_not_an_answer),
         cmocka_unit_test(texts_beyond_the_limit_are_refused),
         cmocka_unit_test(a_megabyte_without_borders_is_no_problem),
         cmocka_unit_test(nested_special_tokens_are_no_problem),
