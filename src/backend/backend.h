@@ -115,9 +115,11 @@ struct list_limits {
     int max_rows; // tokens of a batch
     int max_ops;
     int max_pieces; // waited for in one recording
-    int max_width;  // largest n_in or n_out of an activation row
+    int max_width;  // largest n_in or n_out of an activation row; of experts all n_used of a row
     int max_heads, max_head_dim;
     int max_context; // positions of a session
+    // Of a routing: experts, and how many of them a row uses. 0: no mixture.
+    int max_experts, max_experts_used;
 };
 
 int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
@@ -189,6 +191,54 @@ void op_attend(struct list *l, struct buf *out, struct buf *q, const struct kv_l
 // out row i = x row index[i]; index is host memory that outlives the run.
 void op_gather(struct list *l, struct buf *out, struct buf *x, const int32_t *index, int width,
                int n);
+
+// ---- a mixture of experts ----------------------------------------------------------------------
+//
+// The experts of a row and what each counts. A row's experts differ from each other. Operands with
+// a row for each expert of a row hold them in the order of ids: row t * n_used + j is expert
+// ids[t][j]'s.
+struct routing {
+    struct buf *ids;     // int32 (n, n_used), below n_experts
+    struct buf *weights; // (n, n_used); NULL where nothing is weighted
+    int n_experts, n_used;
+};
+
+enum route_score {
+    ROUTE_SOFTMAX,        // probabilities over all experts
+    ROUTE_SIGMOID,        // of each logit by itself
+    ROUTE_SOFTMAX_CHOSEN, // probabilities over those that were chosen, by their logits
+};
+
+// Experts are chosen by their score, plus bias where there is one, the best first and of equal ones
+// the first; what is no number comes last. With groups only the experts of the best n_groups_used
+// of n_groups equal groups take part; a group is as good as its best, or with a bias as the sum of
+// its two best. Weights are the scores without bias; normalized, they are divided by their sum (in
+// the order of choice); then multiplied by scale.
+struct route_how {
+    enum route_score score;
+    bool normalize;
+    float scale;
+    int n_groups, n_groups_used; // n_groups <= 1: no groups
+    const struct weight *bias;   // F32 (n_experts); NULL: none
+};
+
+// Fills r->ids and r->weights from logits (n, n_experts).
+void op_route(struct list *l, const struct routing *r, struct buf *logits,
+              const struct route_how *how, int n);
+// out (n * n_used, n_out): each row of x times the matrices of its experts. `first` is expert 0's,
+// expert e's is like it in piece first->piece + e. x is (n, n_in), or with per_expert (n * n_used,
+// n_in). The list asks for the pieces of the experts that are in use by itself, once they are
+// known, and is done with them when it is through.
+void op_expert_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *first,
+                      const struct routing *r, bool per_expert, int n);
+// x (n * n_used, width) += each row's expert's row of bias: F32, n_experts rows of width.
+void op_expert_bias(struct list *l, struct buf *x, const struct weight *bias,
+                    const struct routing *r, int n);
+// out (n, width): row t is the sum of weights[t][j] * x[t * n_used + j], ascending j.
+void op_expert_sum(struct list *l, struct buf *out, struct buf *x, const struct routing *r,
+                   int width, int n);
+// x (n, width) *= sigmoid(s), s (n, 1).
+void op_gate_rows(struct list *l, struct buf *x, struct buf *s, int width, int n);
 
 // Runs everything recorded. 0, or what list_wait met.
 int list_run(struct list *l, struct err *e);

@@ -67,6 +67,7 @@ static void fill_scalar(struct kernels *k)
     k->glu[GLU_GELU] = scalar_gelu_mul;
     k->glu[GLU_CLAMPED] = scalar_clamped_mul;
     k->softcap = scalar_softcap;
+    k->add_scaled = scalar_add_scaled;
     k->rope_pairs = scalar_rope_pairs;
     k->rope_halves = scalar_rope_halves;
     k->exp = scalar_exp;

@@ -108,6 +108,7 @@ struct kernels {
     void (*mul)(float *out, const float *a, const float *b, size_t n); // out may be a
     void (*glu[GLU_COUNT])(float *out, const float *gate, const float *up, size_t n); // likewise
     void (*softcap)(float *x, size_t n, float cap); // x = cap * tanh(x / cap), cap > 0
+    void (*add_scaled)(float *out, const float *x, float scale, size_t n); // fmaf(x, scale, out)
     // Rotates one head of n_rot dims in place by angles given as (n_rot / 2) cosines and sines.
     void (*rope_pairs)(float *x, const float *cos, const float *sin, int n_rot);  // (2i, 2i+1)
     void (*rope_halves)(float *x, const float *cos, const float *sin, int n_rot); // (i, i + n/2)

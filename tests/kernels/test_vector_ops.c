@@ -265,6 +265,9 @@ static void compare_vectors(const struct kernels *k, size_t n, bool odd_numbers)
     COMPARE(rms_norm, out, p, q, n, 1e-6f);
     COMPARE(add, out, p, q, n);
     COMPARE(mul, out, p, q, n);
+    memcpy(x, q, n * sizeof *x);
+    memcpy(y, q, n * sizeof *x);
+    COMPARE(add_scaled, out, p, 0.37f, n);
     COMPARE(glu[GLU_SILU], out, p, q, n);
     COMPARE(glu[GLU_GELU], out, p, q, n);
     COMPARE(glu[GLU_CLAMPED], out, p, q, n);

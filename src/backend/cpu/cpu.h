@@ -1,4 +1,4 @@
-// The inside of the CPU device: what list.c, rows.c, matmul.c and attention.c share.
+// The inside of the CPU device: what list.c, the operations' files and shares.c share.
 //
 // A list is an array of operations in the order they were recorded, cut into phases where one
 // operation needs another's result, and inside a phase into groups of operations that go over the
@@ -68,6 +68,21 @@ enum piece_use { PIECE_NONE, PIECE_WAIT, PIECE_USE, PIECE_DONE };
 enum { OP_MAX_OPERANDS = 4 };
 enum { MAX_ANGLES = 2 }; // tables that a recording keeps
 
+enum {
+    EXPERT_PLANS = 2, // in turns, so that the next one is made while the last is in use
+    EXPERT_SETS = 2,  // matrices of each expert that a plan holds: gate and up
+};
+
+// How a product with experts is shared out: units are blocks of rows of one expert.
+struct expert_share {
+    struct experts *plan;
+    uint32_t first[EXPERT_SETS]; // pieces, when they are asked for
+    int set, n_sets;
+    int n_used, n_experts;
+    int blocks, block_rows; // of an expert
+    bool per_expert;
+};
+
 // How attention is shared out: units are (block of rows, key-value head, span). Where one span is
 // all there is, or units are plenty, a unit takes all spans of its rows.
 struct attend_plan {
@@ -103,6 +118,8 @@ struct op {
     struct rope rope;
     struct kv_layer kv;
     struct attend_plan attend;
+    struct expert_share experts;
+    struct route_how route;
     struct view to, from;
     int n_heads, head_dim;
     enum glu glu;
@@ -133,6 +150,34 @@ struct attend_shared {
     int max_groups;      // of `arrived`
 };
 
+// Which rows want which experts, and where the matrices of those lie: made and held by thread 0
+// when a list runs, for the products between that and list_let_go.
+struct experts {
+    struct buf mark; // has no memory: operations wait for each other by it
+
+    // While recording.
+    struct buf *ids; // whose plan it is; NULL: nobody's, or the ids were written again
+    int n, n_used, n_experts;
+    int asked;       // the operation that asks for the pieces
+    bool multiplied; // by a product of this phase: to be let go of in the next
+
+    // While running. Row t * n_used + j is a use, by the expert ids[t][j].
+    int *uses;   // (max_rows * max_experts_used) by expert, ascending
+    int *begin;  // (max_experts + 1) where the uses of each begin
+    int *in_use; // (n_in_use) experts that have any, ascending
+    int n_in_use;
+    struct slot *slots; // (EXPERT_SETS, max_experts)
+};
+
+// What a thread needs for mixtures: scores of a router's row, and activations gathered from rows
+// that lie here and there.
+struct expert_scratch {
+    float *scores, *choice, *groups; // (max_experts)
+    uint8_t *shut;                   // (max_experts) out of the choice
+    uint8_t *x;
+    float *out;
+};
+
 struct list {
     struct backend *backend;
     struct list_limits limits;
@@ -147,6 +192,10 @@ struct list {
     int n_slots;
     struct attend_scratch *attend; // (n_threads)
     struct attend_shared attend_shared;
+
+    struct experts experts[EXPERT_PLANS];
+    int next_experts;
+    struct expert_scratch *expert_scratch; // (n_threads)
 
     // Quantized activations, a buffer for each act; valid while `of` holds what was quantized.
     struct quantized {
@@ -175,6 +224,13 @@ void op_uses(struct list *l, struct op *op, const struct weight *w);
 // SPLIT_OWN, SPLIT_SHARES: op->units and op->step are set.
 void list_commit(struct list *l, struct op *op);
 
+// x (n, width) as `act` wants it: quantized by an operation before, once for all that read it.
+struct buf *list_quantized(struct list *l, struct buf *x, int width, int n, enum act act);
+// Rows that are claimed at once of a product of so many rows, each for `n` tokens.
+int list_step(const struct list *l, int64_t n_rows, int64_t row_bytes, int n);
+enum { STEP_ROWS = 16 };   // a cache line of results, and a group of rows in lane form
+enum { SHARED_STEPS = 4 }; // a thread; with fewer, shares are not worth looking after
+
 // ---- running -----------------------------------------------------------------------------------
 // Walks blocks of a SPLIT_BLOCKS operation: columns [lo, hi) of row `row` at a time.
 struct column_walk {
@@ -196,6 +252,10 @@ static inline const uint8_t *weight_at(const struct list *l, const struct op *op
     return l->slots[op->slot].address + op->w.offset;
 }
 
+// Asks for the slot's piece. False: it cannot be had, and the run has failed.
+bool list_acquire(struct list *l, struct slot *s);
+void list_return(struct list *l, struct slot *s); // nothing where it is not held
+
 // Cosine and sine of pos * freq as floats: the same bits on every machine.
 void angle_cos_sin(int32_t pos, float freq, float *c, float *s);
 
@@ -205,3 +265,16 @@ size_t attend_plan_memory(size_t total, const struct list_limits *m, int n_threa
 void attend_take_memory(struct list *l);
 int attend_new_spans(struct list *l, struct err *e);
 void attend_reset(struct list *l);
+
+// ---- experts -----------------------------------------------------------------------------------
+// Memory of a list for mixtures, to be planned, taken and made ready for a run.
+size_t experts_plan_memory(size_t total, const struct list_limits *m, int n_threads);
+void experts_take_memory(struct list *l);
+void experts_forget(struct list *l); // what was recorded
+void experts_let_go(struct list *l); // of all matrices that are held
+// Before `op` begins a phase: whether the plan's last product is behind it. If so
+// experts_record_let_go fills an operation that lets go of the matrices.
+bool experts_are_done(const struct experts *x, const struct op *op);
+void experts_record_let_go(struct list *l, struct experts *x, struct op *op);
+// `u` is written: plans after ids that lay there no longer hold.
+void experts_changed(struct list *l, const struct buf *u);

@@ -27,6 +27,7 @@ static size_t plan_memory(const struct list_limits *m, int n_threads)
     total = arena_plan(total, (size_t)m->max_pieces * sizeof(struct slot));
     total = arena_plan(total, shares_size(n_threads, m->max_ops));
     total = attend_plan_memory(total, m, n_threads);
+    total = experts_plan_memory(total, m, n_threads);
     return total;
 }
 
@@ -38,6 +39,7 @@ static void take_memory(struct list *l)
     shares_init(&l->shares, arena_take(&l->memory, shares_size(l->backend->n_threads, m->max_ops)),
                 l->backend->n_threads, m->max_ops);
     attend_take_memory(l);
+    experts_take_memory(l);
 }
 
 int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
@@ -99,6 +101,7 @@ void list_reset(struct list *l)
         l->quantized[act].of = NULL;
     for (int i = 0; i < MAX_ANGLES; i++)
         l->angles[i].rows = NULL;
+    experts_forget(l);
 }
 
 // ---- recording ---------------------------------------------------------------------------------
@@ -160,10 +163,12 @@ static bool same_units(const struct op *op, const struct op *member)
 }
 
 // Whether `later` needs what `earlier` did, or undoes what it needs. Inside a group an operand that
-// lies alike for both is no reason: each unit passes through the operations in order.
+// lies alike for both is no reason: each unit passes through the operations in order. Nor is it for
+// thread 0's own: it runs them in order.
 static bool must_wait(const struct op *later, const struct op *earlier, bool grouped)
 {
-    for (int i = 0; i < later->n_operands; i++) {
+    bool ordered = later->split == SPLIT_FIRST && earlier->split == SPLIT_FIRST;
+    for (int i = 0; i < later->n_operands && !ordered; i++) {
         const struct operand *x = &later->operands[i];
         for (int j = 0; j < earlier->n_operands; j++) {
             const struct operand *y = &earlier->operands[j];
@@ -202,6 +207,25 @@ static void start_group(struct list *l, struct op *op)
     l->shared |= l->ops[l->phase_start].phase_units > op->step;
 }
 
+// What `op` begins. Experts that no product wants any more are let go of first: on the side, by
+// thread 0.
+static struct op *start_phase(struct list *l, struct op *op)
+{
+    l->phase_start = l->n_ops;
+    for (int i = 0; i < EXPERT_PLANS; i++) {
+        if (!experts_are_done(&l->experts[i], op))
+            continue;
+        CHECK(l->n_ops + 1 < l->limits.max_ops);
+        memcpy(op + 1, op, sizeof *op);
+        experts_record_let_go(l, &l->experts[i], op++);
+        start_group(l, &l->ops[l->n_ops]);
+        l->ops[l->group_start].group_ops++;
+        l->ops[l->phase_start].phase_ops++;
+        l->n_ops++;
+    }
+    return op;
+}
+
 void list_commit(struct list *l, struct op *op)
 {
     bool joins = l->n_ops > l->phase_start && same_units(op, &l->ops[l->group_start]);
@@ -209,16 +233,37 @@ void list_commit(struct list *l, struct op *op)
     for (int i = l->phase_start; i < l->n_ops && !waits; i++)
         waits = must_wait(op, &l->ops[i], joins && i >= l->group_start);
     if (waits)
-        l->phase_start = l->n_ops;
+        op = start_phase(l, op);
     if (waits || !joins)
         start_group(l, op);
     l->ops[l->group_start].group_ops++;
     l->ops[l->phase_start].phase_ops++;
-    for (int i = 0; i < op->n_operands; i++)
+    for (int i = 0; i < op->n_operands; i++) {
+        if (!op->operands[i].written)
+            continue;
         for (int act = 0; act < ACT_COUNT; act++)
-            if (op->operands[i].written && op->operands[i].buf == l->quantized[act].of)
+            if (op->operands[i].buf == l->quantized[act].of)
                 l->quantized[act].of = NULL;
+        experts_changed(l, op->operands[i].buf);
+    }
     l->n_ops++;
+}
+
+bool list_acquire(struct list *l, struct slot *s)
+{
+    s->address = l->weights.acquire(l->weights.ctx, s->piece, &s->layout, &l->failure);
+    if (s->address)
+        return true;
+    err_set(&l->failure, ERR_FAILED, "piece %u of the weights cannot be had", (unsigned)s->piece);
+    atomic_store(&l->failed, true);
+    return false;
+}
+
+void list_return(struct list *l, struct slot *s)
+{
+    if (s->address)
+        l->weights.done(l->weights.ctx, s->piece);
+    s->address = NULL;
 }
 
 static void run_wait(struct list *l, struct op *op, struct range units, int thread)
@@ -229,25 +274,16 @@ static void run_wait(struct list *l, struct op *op, struct range units, int thre
         atomic_store(&l->failed, true);
         return;
     }
-    for (int i = op->slot; i < op->slot + op->n_slots; i++) {
-        struct slot *s = &l->slots[i];
-        s->address = l->weights.acquire(l->weights.ctx, s->piece, &s->layout, &l->failure);
-        if (!s->address) {
-            err_set(&l->failure, ERR_FAILED, "piece %u of the weights cannot be had",
-                    (unsigned)s->piece);
-            atomic_store(&l->failed, true);
+    for (int i = op->slot; i < op->slot + op->n_slots; i++)
+        if (!list_acquire(l, &l->slots[i]))
             return;
-        }
-    }
 }
 
 static void run_done(struct list *l, struct op *op, struct range units, int thread)
 {
     (void)units, (void)thread;
-    for (int i = op->slot; i < op->slot + op->n_slots; i++) {
-        l->weights.done(l->weights.ctx, l->slots[i].piece);
-        l->slots[i].address = NULL;
-    }
+    for (int i = op->slot; i < op->slot + op->n_slots; i++)
+        list_return(l, &l->slots[i]);
 }
 
 void list_wait(struct list *l, uint32_t first, uint32_t n)
@@ -397,12 +433,9 @@ int list_run(struct list *l, struct err *e)
         pool_share(l->backend->pool, run_thread, l);
     else
         run_thread(l, 0);
-    for (int i = 0; i < l->n_slots; i++) {
-        struct slot *s = &l->slots[i];
-        if (s->address)
-            l->weights.done(l->weights.ctx, s->piece);
-        s->address = NULL;
-    }
+    for (int i = 0; i < l->n_slots; i++)
+        list_return(l, &l->slots[i]);
+    experts_let_go(l);
     guard_leave();
     return l->failure.code ? err_set(e, l->failure.code, "%s", l->failure.text) : 0;
 }

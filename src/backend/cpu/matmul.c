@@ -6,8 +6,6 @@
 
 enum {
     STEPS_PER_THREAD = 64, // the last are taken one by one, and threads end a phase so far apart
-    SHARED_STEPS = 4,      // a thread; with fewer, shares are not worth looking after
-    STEP_ROWS = 16,        // a cache line of results, and a group of rows in lane form
     STEP_BYTES = 1 << 15,  // at least, weights times tokens: microseconds, where claiming costs 0.1
 };
 
@@ -46,9 +44,12 @@ static enum split split_of_writer(const struct list *l, const struct buf *x)
     return SPLIT_BLOCKS;
 }
 
-static struct buf *quantized(struct list *l, struct buf *x, int width, int n, enum act act)
+struct buf *list_quantized(struct list *l, struct buf *x, int width, int n, enum act act)
 {
     struct quantized *q = &l->quantized[act];
+    if (act == ACT_F32)
+        return x;
+    CHECK(act_row_bytes(act, (size_t)width) * (size_t)n <= q->buf->size);
     if (q->of == x && q->n == n && q->width == width)
         return q->buf;
     enum split split = split_of_writer(l, x);
@@ -88,15 +89,16 @@ static void run_matmul(struct list *l, struct op *op, struct range r, int thread
         f->matmul(&args);
 }
 
-// Rows of a step. Kernels take two groups at a time where there are so many.
-static int matmul_step(const struct list *l, const struct weight *w, int n)
+// Kernels take two groups at a time where there are so many.
+int list_step(const struct list *l, int64_t n_rows, int64_t row_bytes, int n)
 {
-    int n_threads = l->backend->n_threads, step = w->n_out / (n_threads * STEPS_PER_THREAD);
-    int64_t least = STEP_BYTES / ((int64_t)w->row_bytes * n), share = w->n_out / n_threads;
+    int n_threads = l->backend->n_threads;
+    int64_t step = n_rows / (n_threads * STEPS_PER_THREAD);
+    int64_t least = STEP_BYTES / (row_bytes * n), share = n_rows / n_threads;
     least = least < share ? least : share;
     int rows = share >= 4 * STEP_ROWS ? 2 * STEP_ROWS : STEP_ROWS;
-    step = least > step ? (int)least : step;
-    return step / rows * rows + rows;
+    step = least > step ? least : step;
+    return (int)(step / rows * rows + rows);
 }
 
 _Static_assert(STEP_ROWS % LANE_ROWS == 0, "claims begin at groups of rows");
@@ -107,8 +109,8 @@ void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weig
     if (!n)
         return;
     enum act act = l->backend->kernels->format[w->type].act;
-    struct buf *in = act == ACT_F32 ? x : quantized(l, x, w->n_in, n, act);
-    int step = matmul_step(l, w, n);
+    struct buf *in = list_quantized(l, x, w->n_in, n, act);
+    int step = list_step(l, w->n_out, (int64_t)w->row_bytes, n);
     int n_threads = l->backend->n_threads;
     bool shares = n_threads > 1 && w->n_out / step >= SHARED_STEPS * n_threads;
     struct op *op = list_next(l, run_matmul, shares ? SPLIT_SHARES : SPLIT_OWN, n, w->n_out);

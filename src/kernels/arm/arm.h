@@ -53,6 +53,7 @@ void neon_quantize_q8k(void *out, const float *x, size_t n);
 void neon_rms_norm(float *out, const float *x, const float *w, size_t n, float eps);
 void neon_add(float *out, const float *a, const float *b, size_t n);
 void neon_mul(float *out, const float *a, const float *b, size_t n);
+void neon_add_scaled(float *out, const float *x, float scale, size_t n);
 void neon_silu_mul(float *out, const float *gate, const float *up, size_t n);
 void neon_gelu_mul(float *out, const float *gate, const float *up, size_t n);
 void neon_clamped_mul(float *out, const float *gate, const float *up, size_t n);

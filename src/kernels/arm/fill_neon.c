@@ -46,6 +46,7 @@ void neon_fill(struct kernels *k)
     k->glu[GLU_GELU] = neon_gelu_mul;
     k->glu[GLU_CLAMPED] = neon_clamped_mul;
     k->softcap = neon_softcap;
+    k->add_scaled = neon_add_scaled;
     k->rope_pairs = neon_rope_pairs;
     k->rope_halves = neon_rope_halves;
     k->exp = neon_exp_vector;

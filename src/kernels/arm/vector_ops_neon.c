@@ -32,6 +32,15 @@ void neon_add(float *out, const float *a, const float *b, size_t n)
         out[i] = a[i] + b[i];
 }
 
+void neon_add_scaled(float *out, const float *x, float scale, size_t n)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(out + i, vfmaq_n_f32(vld1q_f32(out + i), vld1q_f32(x + i), scale));
+    for (; i < n; i++)
+        out[i] = fmaf(x[i], scale, out[i]);
+}
+
 void neon_mul(float *out, const float *a, const float *b, size_t n)
 {
     size_t i = 0;

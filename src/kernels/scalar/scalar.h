@@ -196,6 +196,7 @@ void scalar_quantize_q8k(void *out, const float *x, size_t n);
 void scalar_rms_norm(float *out, const float *x, const float *w, size_t n, float eps);
 void scalar_add(float *out, const float *a, const float *b, size_t n);
 void scalar_mul(float *out, const float *a, const float *b, size_t n);
+void scalar_add_scaled(float *out, const float *x, float scale, size_t n);
 void scalar_silu_mul(float *out, const float *gate, const float *up, size_t n);
 void scalar_gelu_mul(float *out, const float *gate, const float *up, size_t n);
 void scalar_clamped_mul(float *out, const float *gate, const float *up, size_t n);

@@ -23,6 +23,12 @@ void scalar_mul(float *out, const float *a, const float *b, size_t n)
         out[i] = a[i] * b[i];
 }
 
+void scalar_add_scaled(float *out, const float *x, float scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = fmaf(x[i], scale, out[i]);
+}
+
 void scalar_silu_mul(float *out, const float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -54,6 +54,7 @@ void avx2_fill(struct kernels *k)
     k->glu[GLU_GELU] = avx2_gelu_mul;
     k->glu[GLU_CLAMPED] = avx2_clamped_mul;
     k->softcap = avx2_softcap;
+    k->add_scaled = avx2_add_scaled;
     k->rope_pairs = avx2_rope_pairs;
     k->rope_halves = avx2_rope_halves;
     k->exp = avx2_exp_vector;

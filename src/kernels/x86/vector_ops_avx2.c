@@ -33,6 +33,17 @@ void avx2_add(float *out, const float *a, const float *b, size_t n)
         out[i] = a[i] + b[i];
 }
 
+void avx2_add_scaled(float *out, const float *x, float scale, size_t n)
+{
+    __m256 s = _mm256_set1_ps(scale);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(out + i,
+                         _mm256_fmadd_ps(_mm256_loadu_ps(x + i), s, _mm256_loadu_ps(out + i)));
+    for (; i < n; i++)
+        out[i] = fmaf(x[i], scale, out[i]);
+}
+
 void avx2_mul(float *out, const float *a, const float *b, size_t n)
 {
     size_t i = 0;

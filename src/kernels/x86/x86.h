@@ -96,6 +96,7 @@ void avx2_quantize_q8k(void *out, const float *x, size_t n);
 void avx2_rms_norm(float *out, const float *x, const float *w, size_t n, float eps);
 void avx2_add(float *out, const float *a, const float *b, size_t n);
 void avx2_mul(float *out, const float *a, const float *b, size_t n);
+void avx2_add_scaled(float *out, const float *x, float scale, size_t n);
 void avx2_silu_mul(float *out, const float *gate, const float *up, size_t n);
 void avx2_gelu_mul(float *out, const float *gate, const float *up, size_t n);
 void avx2_clamped_mul(float *out, const float *gate, const float *up, size_t n);
