@@ -95,6 +95,7 @@ void *buf_host(struct buf *u);
 struct rows {
     int n;
     const int32_t *pos;          // (n) absolute positions
+    const float *q_scale;        // (n) queries are multiplied by; NULL: 1
     const int32_t *const *pages; // (n) page numbers of the row's session, by pos / page_tokens
 };
 

@@ -4,15 +4,8 @@
 // So every layer sees everything, as in training.
 #include "model/arch.h"
 
-static void record_layer(struct forward *f, const struct layer *y)
-{
-    block_attention(f, y);
-    block_ffn(f, y);
-}
-
 const struct arch arch_qwen2 = {
     .name = "qwen2",
     .rope_layout = ROPE_HALVES,
     .needs_attn_bias = true,
-    .record_layer = record_layer,
 };

@@ -139,8 +139,8 @@ static void truncate_to(struct timeline *v, uint32_t session, int length)
 }
 
 // Makes the session's partial last page its own. A copy is appended when one is needed.
-static int own_last_page(struct timeline *v, uint32_t session, struct kv_copy *copies, int *n_copies,
-                         struct err *e)
+static int own_last_page(struct timeline *v, uint32_t session, struct kv_copy *copies,
+                         int *n_copies, struct err *e)
 {
     int length = v->length[session];
     if (length % KV_PAGE_TOKENS == 0)

@@ -1,186 +1,81 @@
-// Opening a model: its hyper-parameters, and each tensor found by name and checked for its type and
-// shape, so that nothing which runs later has to look again.
+// Opening a model: its hyper-parameters and where each of its tensors lies.
 #include "model/model.h"
 
 #include "base/check.h"
 #include "model/shard.h"
+#include "model/tensors.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum presence { REQUIRED, OPTIONAL };
-
-struct finder {
-    struct model *m;
-    const char *path;
-    int layer; // -1: none
-    struct err *e;
-    int rc; // the first error
-};
-
-static uint32_t piece_of(const struct gguf *g, const struct gguf_tensor *t)
-{
-    return gguf_tensor_piece(g, t);
-}
-
-static const struct gguf_tensor *find(struct finder *f, const char *name, enum presence presence)
-{
-    char full[64];
-    if (f->rc)
-        return NULL;
-    if (f->layer >= 0)
-        snprintf(full, sizeof full, "blk.%d.%s", f->layer, name);
-    else
-        snprintf(full, sizeof full, "%s", name);
-    const struct gguf_tensor *t = gguf_find_tensor(f->m->g, full);
-    if (!t && presence == REQUIRED)
-        f->rc = err_set(f->e, ERR_FAILED,
-                        "%s: the tensor %s is missing; the file is incomplete or no %s model",
-                        f->path, full, f->m->h.arch);
-    return t;
-}
-
-// Checks the shape (n_out rows of n_in; n_out 1: a vector) and fills `out`.
-static void describe(struct finder *f, struct weight *out, const struct gguf_tensor *t, int n_in,
-                     int n_out)
-{
-    const uint64_t *d = t->dims;
-    size_t row_bytes;
-    if (d[0] != (uint64_t)n_in || d[1] != (uint64_t)n_out || d[2] != 1 || d[3] != 1) {
-        f->rc = err_set(f->e, ERR_FAILED,
-                        "%s: the tensor %s has the shape %llu x %llu x %llu x %llu where %d x %d "
-                        "is needed; the file is damaged",
-                        f->path, t->name.text, (unsigned long long)d[0], (unsigned long long)d[1],
-                        (unsigned long long)d[2], (unsigned long long)d[3], n_in, n_out);
-        return;
-    }
-    bool whole = wtype_row_bytes(t->type, (uint64_t)n_in, &row_bytes);
-    CHECK(whole && t->size / row_bytes == (uint64_t)n_out); // gguf/ checked it
-    *out = (struct weight){
-        .type = t->type,
-        .piece = piece_of(f->m->g, t),
-        .row_bytes = row_bytes,
-        .n_in = n_in,
-        .n_out = n_out,
-    };
-}
-
-static void matrix(struct finder *f, struct weight *out, const char *name, int n_in, int n_out)
-{
-    const struct gguf_tensor *t = find(f, name, REQUIRED);
-    if (!t)
-        return;
-    if (!kernels_can(t->type)) {
-        f->rc = err_set(f->e, ERR_FAILED,
-                        "%s: the tensor %s is of type %s, which cannot be multiplied yet; use a "
-                        "file in Q4_K_M, Q8_0 or another supported type",
-                        f->path, t->name.text, wtype_info(t->type)->name);
-        return;
-    }
-    describe(f, out, t, n_in, n_out);
-}
-
-// Norms, biases and factors: F32, and read in place as floats.
-static void vector(struct finder *f, struct weight *out, const char *name, int n,
-                   enum presence presence)
-{
-    const struct gguf_tensor *t = find(f, name, presence);
-    if (!t)
-        return;
-    if (t->type != WT_F32)
-        f->rc = err_set(f->e, ERR_FAILED,
-                        "%s: the tensor %s is of type %s where F32 is needed; convert the model "
-                        "again",
-                        f->path, t->name.text, wtype_info(t->type)->name);
-    else if (t->offset % sizeof(float))
-        f->rc = err_set(f->e, ERR_FAILED,
-                        "%s: the tensor %s does not lie at a multiple of 4 bytes; the file is "
-                        "damaged",
-                        f->path, t->name.text);
-    else
-        describe(f, out, t, n, 1);
-}
-
-static int ascending(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void list_pieces(struct layer *y)
-{
-    const struct weight *all[] = {
-        &y->attn_norm, &y->wq, &y->wk,       &y->wv,   &y->bq, &y->bk,   &y->bv,
-        &y->wo,        &y->bo, &y->ffn_norm, &y->gate, &y->up, &y->down,
-    };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i]->n_in)
-            y->pieces[y->n_pieces++] = all[i]->piece;
-    qsort(y->pieces, (size_t)y->n_pieces, sizeof *y->pieces, ascending);
-}
-
-static void find_layer(struct finder *f, struct layer *y)
-{
-    const struct hparams *h = &f->m->h;
-    int n_q = h->n_heads * h->head_dim, n_kv = h->n_kv_heads * h->head_dim;
-    enum presence bias = f->m->arch->needs_attn_bias ? REQUIRED : OPTIONAL;
-    vector(f, &y->attn_norm, "attn_norm.weight", h->n_embd, REQUIRED);
-    matrix(f, &y->wq, "attn_q.weight", h->n_embd, n_q);
-    matrix(f, &y->wk, "attn_k.weight", h->n_embd, n_kv);
-    matrix(f, &y->wv, "attn_v.weight", h->n_embd, n_kv);
-    vector(f, &y->bq, "attn_q.bias", n_q, bias);
-    vector(f, &y->bk, "attn_k.bias", n_kv, bias);
-    vector(f, &y->bv, "attn_v.bias", n_kv, bias);
-    matrix(f, &y->wo, "attn_output.weight", n_q, h->n_embd);
-    vector(f, &y->bo, "attn_output.bias", h->n_embd, OPTIONAL);
-    vector(f, &y->ffn_norm, "ffn_norm.weight", h->n_embd, REQUIRED);
-    matrix(f, &y->gate, "ffn_gate.weight", h->n_embd, h->n_ff);
-    matrix(f, &y->up, "ffn_up.weight", h->n_embd, h->n_ff);
-    matrix(f, &y->down, "ffn_down.weight", h->n_ff, h->n_embd);
-    if (!f->rc)
-        list_pieces(y);
-}
+enum { MAX_ENDS = 3 };
 
 // The pieces of layer `layer`, or of the ends.
-static int pieces_of(const struct model *m, int layer, uint32_t out[LAYER_MAX_TENSORS])
+static int pieces_of(const struct model *m, int layer, const struct layer_pieces **out,
+                     struct layer_pieces ends[MAX_ENDS])
 {
     CHECK(layer >= 0 && layer <= m->h.n_layers);
     if (layer < m->h.n_layers) {
-        memcpy(out, m->layers[layer].pieces, sizeof m->layers[layer].pieces);
+        *out = m->layers[layer].pieces;
         return m->layers[layer].n_pieces;
     }
     int n = 0;
-    out[n++] = m->embed.piece;
-    out[n++] = m->norm.piece;
+    *out = ends;
+    ends[n++] = (struct layer_pieces){.first = m->embed.piece, .n = 1};
+    ends[n++] = (struct layer_pieces){.first = m->norm.piece, .n = 1};
     if (!m->h.tied_output)
-        out[n++] = m->output.piece;
+        ends[n++] = (struct layer_pieces){.first = m->output.piece, .n = 1};
     return n;
 }
 
 // A tensor that nothing uses means a model that would be computed without a part of it.
-static void refuse_strangers(struct finder *f)
+static void refuse_strangers(struct tensors *t, const struct model *m)
 {
-    const struct model *m = f->m;
-    uint32_t pieces[LAYER_MAX_TENSORS];
+    struct layer_pieces ends[MAX_ENDS];
+    const struct layer_pieces *pieces;
     size_t n = gguf_n_tensors(m->g);
     bool *used = calloc(gguf_n_pieces(m->g) + 1, sizeof *used);
     if (!used) {
-        f->rc = err_set(f->e, ERR_NO_MEMORY, "no memory for the model's table of tensors");
+        t->rc = err_set(t->e, ERR_NO_MEMORY, "no memory for the model's table of tensors");
         return;
     }
     for (int layer = 0; layer <= m->h.n_layers; layer++)
-        for (int i = pieces_of(m, layer, pieces); i--;)
-            used[pieces[i]] = true;
-    if (m->rope_factors.n_in)
-        used[m->rope_factors.piece] = true;
-    for (size_t i = 0; i < n && !f->rc; i++)
-        if (!used[gguf_tensor_at(m->g, i)->first_piece])
-            f->rc = err_set(f->e, ERR_FAILED,
+        for (int i = pieces_of(m, layer, &pieces, ends); i--;)
+            used[pieces[i].first] = true;
+    const struct weight *factors[] = {&m->rope_factors, &m->rope_long};
+    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++)
+        if (factors[i]->n_in)
+            used[factors[i]->piece] = true;
+    for (size_t i = 0; i < n && !t->rc; i++) {
+        const struct gguf_tensor *x = gguf_tensor_at(m->g, i);
+        if (!used[gguf_tensor_piece(m->g, x)])
+            t->rc = err_set(t->e, ERR_FAILED,
                             "%s: the tensor %s belongs to no %s model that Rondo knows; without it "
                             "the answers would be wrong",
-                            f->path, gguf_tensor_at(m->g, i)->name.text, m->h.arch);
+                            t->path, x->name.text, m->h.arch);
+    }
     free(used);
+}
+
+static void find_all(struct tensors *t, struct model *m)
+{
+    const struct hparams *h = &m->h;
+    bool both = h->rope_scaling == ROPE_SCALING_LONG; // a set of factors for short contexts, too
+    tensors_matrix(t, &m->embed, "token_embd.weight", h->n_embd, h->n_vocab);
+    tensors_vector(t, &m->norm, "output_norm.weight", h->n_embd, TENSOR_REQUIRED);
+    if (both)
+        tensors_vector(t, &m->rope_long, "rope_factors_long.weight", h->n_rot / 2, TENSOR_REQUIRED);
+    tensors_vector(t, &m->rope_factors, both ? "rope_factors_short.weight" : "rope_freqs.weight",
+                   h->n_rot / 2, both ? TENSOR_REQUIRED : TENSOR_OPTIONAL);
+    m->output = m->embed;
+    if (!h->tied_output)
+        tensors_matrix(t, &m->output, "output.weight", h->n_embd, h->n_vocab);
+    for (t->layer = 0; t->layer < h->n_layers && !t->rc; t->layer++) {
+        t->into = &m->layers[t->layer];
+        layer_find(t, t->into);
+    }
+    if (!t->rc)
+        refuse_strangers(t, m);
 }
 
 int model_open(struct model **out, const struct gguf *g, struct err *e)
@@ -198,18 +93,10 @@ int model_open(struct model **out, const struct gguf *g, struct err *e)
         rc = err_set(e, ERR_NO_MEMORY, "no memory for the model's table of tensors");
         goto fail;
     }
-    struct finder f = {.m = m, .path = gguf_path(g), .layer = -1, .e = e};
-    matrix(&f, &m->embed, "token_embd.weight", m->h.n_embd, m->h.n_vocab);
-    vector(&f, &m->norm, "output_norm.weight", m->h.n_embd, REQUIRED);
-    vector(&f, &m->rope_factors, "rope_freqs.weight", m->h.n_rot / 2, OPTIONAL);
-    m->output = m->embed;
-    if (!m->h.tied_output)
-        matrix(&f, &m->output, "output.weight", m->h.n_embd, m->h.n_vocab);
-    for (f.layer = 0; f.layer < m->h.n_layers && !f.rc; f.layer++)
-        find_layer(&f, &m->layers[f.layer]);
-    if (!f.rc)
-        refuse_strangers(&f);
-    rc = f.rc;
+    struct tensors t = {
+        .g = g, .h = &m->h, .arch = m->arch, .path = gguf_path(g), .layer = -1, .e = e};
+    find_all(&t, m);
+    rc = t.rc;
     if (rc)
         goto fail;
     *out = m;
@@ -237,19 +124,28 @@ const struct gguf *model_gguf(const struct model *m)
     return m->g;
 }
 
+static int add_tensor(struct digest_state *all, const struct model *m, uint32_t piece,
+                      struct err *e)
+{
+    struct digest one;
+    int rc = gguf_tensor_digest(m->g, gguf_piece_at(m->g, piece).tensor, &one, e);
+    if (!rc)
+        digest_add(all, one.bytes, sizeof one.bytes);
+    return rc;
+}
+
 int model_layer_digest(const struct model *m, int layer, struct digest *out, struct err *e)
 {
-    uint32_t pieces[LAYER_MAX_TENSORS + 1];
-    int n = pieces_of(m, layer, pieces), rc = 0;
-    if (m->rope_factors.n_in) // every layer rotates by them
-        pieces[n++] = m->rope_factors.piece;
+    struct layer_pieces ends[MAX_ENDS];
+    const struct layer_pieces *pieces;
+    int n = pieces_of(m, layer, &pieces, ends), rc = 0;
     struct digest_state *all = digest_begin();
-    for (int i = 0; i < n && !rc; i++) {
-        struct digest one;
-        rc = gguf_tensor_digest(m->g, gguf_piece_at(m->g, pieces[i]).tensor, &one, e);
-        if (!rc)
-            digest_add(all, one.bytes, sizeof one.bytes);
-    }
+    for (int i = 0; i < n && !rc; i++)
+        rc = add_tensor(all, m, pieces[i].first, e);
+    if (!rc && m->rope_factors.n_in) // every layer rotates by them
+        rc = add_tensor(all, m, m->rope_factors.piece, e);
+    if (!rc && m->rope_long.n_in)
+        rc = add_tensor(all, m, m->rope_long.piece, e);
     struct digest d = digest_end(all);
     if (!rc)
         *out = d;
@@ -273,10 +169,11 @@ struct digest model_digest(const struct model *m)
 
 size_t model_layer_bytes(const struct model *m, int layer)
 {
-    uint32_t pieces[LAYER_MAX_TENSORS];
-    int n = pieces_of(m, layer, pieces);
+    struct layer_pieces ends[MAX_ENDS];
+    const struct layer_pieces *pieces;
+    int n = pieces_of(m, layer, &pieces, ends);
     size_t bytes = 0;
     for (int i = 0; i < n; i++)
-        bytes += (size_t)gguf_piece_at(m->g, pieces[i]).size;
+        bytes += (size_t)gguf_piece_at(m->g, pieces[i].first).tensor->size;
     return bytes;
 }

@@ -10,6 +10,7 @@ struct model {
     struct hparams h;
     const struct arch *arch;
     struct weight embed, norm, output; // output is embed when tied
-    struct weight rope_factors;        // (n_rot / 2); n_in 0: absent
+    struct weight rope_factors;        // (n_rot / 2), that divide angles; n_in 0: absent
+    struct weight rope_long;           // likewise, for contexts beyond the original one
     struct layer *layers;              // (n_layers)
 };

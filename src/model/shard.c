@@ -19,9 +19,9 @@
 #include "model/arch.h"
 #include "model/kv.h"
 #include "model/model.h"
+#include "model/rope.h"
 #include "model/shard_state.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,12 +54,16 @@ struct shard {
     int32_t *tables; // of the slots
     struct pass_slot slots[SHARD_MAX_PASSES];
 
-    float *freqs;          // (n_rot / 2)
+    float *freqs;          // (2, n_rot / 2): of the layers that see everything, and of the others
     int32_t *pos, *ids;    // (max_batch)
+    float *q_scale;        // (max_batch)
     const int32_t **pages; // (max_batch)
     struct rows rows;
     struct list *list;
-    struct buf *x, *norm, *back, *q, *k, *v, *heads, *gate, *up, *logits;
+    struct buffers b;
+    struct buffer_plan plan[N_BUFFERS]; // of those of them that the model needs
+    int n_buffers;
+    struct buf *logits;
 };
 
 // ---- sizing ------------------------------------------------------------------------------------
@@ -123,35 +127,35 @@ static int new_cache(struct shard *s, struct err *e)
     return 0;
 }
 
-static int new_rows(struct shard *s, struct buf **out, int width, const char *name, struct err *e)
+// Every head has a matrix of its own, as if the router had chosen them all.
+static void fill_head_ids(struct shard *s)
 {
-    size_t n = (size_t)s->options.max_batch * (size_t)width; // both are limited
-    return buf_new(out, s->backend, n * sizeof(float), name, e);
+    int n = s->model->h.n_heads;
+    for (int t = 0; s->b.head_ids && t < s->options.max_batch; t++)
+        for (int32_t head = 0; head < n; head++)
+            buf_write(s->b.head_ids, ((size_t)t * (size_t)n + (size_t)head) * sizeof head, &head,
+                      sizeof head);
 }
 
 static int new_buffers(struct shard *s, struct err *e)
 {
     const struct hparams *h = &s->model->h;
-    int n_q = h->n_heads * h->head_dim, n_kv = h->n_kv_heads * h->head_dim;
-    const struct {
-        struct buf **out;
-        int width;
-    } rows[] = {
-        {&s->x, h->n_embd}, {&s->norm, h->n_embd}, {&s->back, h->n_embd},
-        {&s->q, n_q},       {&s->k, n_kv},         {&s->v, n_kv},
-        {&s->heads, n_q},   {&s->gate, h->n_ff},   {&s->up, h->n_ff},
-    };
+    size_t batch = (size_t)s->options.max_batch; // and widths are limited, too
     int rc = 0;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && !rc; i++)
-        rc = new_rows(s, rows[i].out, rows[i].width, "activations", e);
+    s->n_buffers = buffers_plan(&s->b, h, s->plan);
+    for (int i = 0; i < s->n_buffers && !rc; i++)
+        rc = buf_new(s->plan[i].out, s->backend, batch * (size_t)s->plan[i].width * sizeof(float),
+                     "activations", e);
     if (!rc && s->options.ends)
         rc = buf_new(&s->logits, s->backend,
                      (size_t)OUTPUT_ROWS * (size_t)h->n_vocab * sizeof(float), "logits", e);
-    size_t batch = (size_t)s->options.max_batch;
+    if (!rc)
+        fill_head_ids(s);
     s->pos = calloc(batch, sizeof *s->pos);
     s->ids = calloc(batch, sizeof *s->ids);
+    s->q_scale = calloc(batch, sizeof *s->q_scale);
     s->pages = calloc(batch, sizeof *s->pages);
-    if (!rc && (!s->pos || !s->ids || !s->pages))
+    if (!rc && (!s->pos || !s->ids || !s->q_scale || !s->pages))
         rc = err_set(e, ERR_NO_MEMORY, "no memory for a batch of %d tokens", s->options.max_batch);
     return rc;
 }
@@ -159,12 +163,12 @@ static int new_buffers(struct shard *s, struct err *e)
 static int new_list(struct shard *s, struct err *e)
 {
     const struct hparams *h = &s->model->h;
-    int longest = 0, widest = h->n_heads * h->head_dim;
+    int longest = 0, widest = 0;
     for (int i = 0; i < s->options.n_windows; i++)
         if (s->windows[i].hi - s->windows[i].lo > longest)
             longest = s->windows[i].hi - s->windows[i].lo;
-    widest = h->n_embd > widest ? h->n_embd : widest;
-    widest = h->n_ff > widest ? h->n_ff : widest;
+    for (int i = 0; i < s->n_buffers; i++)
+        widest = s->plan[i].width > widest ? s->plan[i].width : widest;
     struct list_limits limits = {
         .max_rows = s->options.max_batch,
         .max_ops = (longest + 1) * LAYER_MAX_OPS,
@@ -173,60 +177,59 @@ static int new_list(struct shard *s, struct err *e)
         .max_heads = h->n_heads,
         .max_head_dim = h->head_dim,
         .max_context = s->options.max_context,
+        .max_experts = h->experts.n,
+        .max_experts_used = h->experts.n_used,
     };
+    if (h->latent.absorbed) { // whose heads are experts that every row uses
+        int n = h->n_heads;
+        limits.max_experts = limits.max_experts > n ? limits.max_experts : n;
+        limits.max_experts_used = limits.max_experts_used > n ? limits.max_experts_used : n;
+    }
     struct piece_source source = weights_source(s->weights);
     return list_new(&s->list, s->backend, &limits, &source, e);
 }
 
-// The n-th root of x > 0 by halving: products and comparisons only, so that machines with different
-// mathematical libraries rotate by the same bits.
-static double nth_root(double x, int n)
+// Angles per position of the layers that see everything, then of the others.
+static int new_angles(struct shard *s, struct err *e)
 {
-    double lo = 0, hi = x > 1 ? x : 1;
-    for (;;) {
-        double middle = lo + (hi - lo) / 2, power = 1;
-        if (middle <= lo || middle >= hi)
-            return lo;
-        for (int i = 0; i < n && power <= x + 1; i++)
-            power *= middle;
-        if (power < x)
-            lo = middle;
-        else
-            hi = middle;
-    }
-}
-
-// Angles per position: theta^(-2i / n_rot) (RoFormer, arXiv 2104.09864, section 3.2.2), scaled,
-// divided by the model's factors. Rounded to float once, as the frequencies were when models were
-// trained.
-static int new_freqs(struct shard *s, struct err *e)
-{
-    const struct hparams *h = &s->model->h;
-    const struct weight *w = &s->model->rope_factors;
-    int n = h->n_rot / 2, rc = 0;
-    s->freqs = calloc((size_t)n, sizeof *s->freqs);
+    const struct model *m = s->model;
+    const struct hparams *h = &m->h;
+    bool beyond = m->rope_long.n_in && s->options.max_context > h->yarn.original_context;
+    const struct weight *w = beyond ? &m->rope_long : &m->rope_factors;
+    int n = h->n_rot / 2;
+    float *factors = NULL;
+    s->freqs = calloc(2 * (size_t)n, sizeof *s->freqs);
     if (!s->freqs)
-        return err_set(e, ERR_NO_MEMORY, "no memory for the table of frequencies");
+        return err_set(e, ERR_NO_MEMORY, "no memory for the table of angles");
     struct piece_source source = weights_source(s->weights);
     enum layout layout; // a vector of floats has one only
-    const uint8_t *factors = w->n_in ? source.acquire(source.ctx, w->piece, &layout, e) : NULL;
-    if (w->n_in && !factors)
+    const uint8_t *held = w->n_in ? source.acquire(source.ctx, w->piece, &layout, e) : NULL;
+    if (w->n_in && !held)
         return ERR_FAILED;
-    double step = nth_root(h->rope_theta, n), turns = h->rope_scale;
-    for (int i = 0; i < n && !rc; i++, turns /= step) {
-        float factor = 1;
-        if (factors)
-            memcpy(&factor, factors + (size_t)i * sizeof factor, sizeof factor);
-        s->freqs[i] = (float)(turns / (double)factor);
-        if (!(factor > 0) || !isfinite(s->freqs[i]))
-            rc = err_set(e, ERR_FAILED,
-                         "%s: element %d of rope_freqs.weight is %g, which divides no frequency; "
-                         "the file is damaged",
-                         gguf_path(s->model->g), i, (double)factor);
-    }
-    if (factors)
+    if (held && (factors = calloc((size_t)n, sizeof *factors)))
+        memcpy(factors, held, (size_t)n * sizeof *factors);
+    if (held)
         source.done(source.ctx, w->piece);
-    return rc;
+    if (held && !factors)
+        return err_set(e, ERR_NO_MEMORY, "no memory for the table of angles");
+    int bad = rope_angles(s->freqs, h, false, factors);
+    if (bad < 0)
+        bad = rope_angles(s->freqs + n, h, true, factors);
+    float factor = factors && bad >= 0 ? factors[bad] : 1;
+    free(factors);
+    if (bad >= 0)
+        return err_set(e, ERR_FAILED,
+                       "%s: element %d of %s is %g, which divides no angle; the file is damaged",
+                       gguf_path(m->g), bad,
+                       w->n_in ? gguf_piece_at(m->g, w->piece).tensor->name.text : "rotation",
+                       (double)factor);
+    return 0;
+}
+
+static void need(struct weights *w, const struct layer_pieces *p, int layer)
+{
+    for (int i = 0; i < p->n; i++)
+        weights_need(w, p->first + (uint32_t)i, layer);
 }
 
 void shard_need(const struct model *m, struct weights *w, const struct window *windows,
@@ -235,7 +238,7 @@ void shard_need(const struct model *m, struct weights *w, const struct window *w
     for (int i = 0; i < n_windows; i++)
         for (int y = windows[i].lo; y < windows[i].hi; y++)
             for (int k = 0; k < m->layers[y].n_pieces; k++)
-                weights_need(w, m->layers[y].pieces[k], y);
+                need(w, &m->layers[y].pieces[k], y);
     if (ends) {
         weights_need(w, m->norm.piece, m->h.n_layers);
         weights_need(w, m->output.piece, m->h.n_layers);
@@ -245,11 +248,9 @@ void shard_need(const struct model *m, struct weights *w, const struct window *w
 // Memory that was allocated above and fills up as it is used.
 static uint64_t shard_reserved(const struct shard *s)
 {
-    const struct buf *bufs[] = {s->x,     s->norm, s->back, s->q,      s->k, s->v,
-                                s->heads, s->gate, s->up,   s->logits, s->kv};
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
-        bytes += bufs[i] ? buf_size(bufs[i]) : 0;
+    uint64_t bytes = buf_size(s->kv) + (s->logits ? buf_size(s->logits) : 0);
+    for (int i = 0; i < s->n_buffers; i++)
+        bytes += buf_size(*s->plan[i].out);
     return bytes;
 }
 
@@ -267,7 +268,7 @@ int shard_new(struct shard **out, const struct model *m, struct weights *w, stru
     s->backend = b;
     s->options = *o;
     if ((rc = place_layers(s, e)) || (rc = new_cache(s, e)) || (rc = new_buffers(s, e)) ||
-        (rc = new_list(s, e)) || (rc = new_freqs(s, e))) {
+        (rc = new_list(s, e)) || (rc = new_angles(s, e))) {
         shard_free(s);
         return rc;
     }
@@ -284,10 +285,10 @@ void shard_free(struct shard *s)
 {
     if (!s)
         return;
-    struct buf *bufs[] = {s->x,     s->norm, s->back, s->q,      s->k, s->v,
-                          s->heads, s->gate, s->up,   s->logits, s->kv};
-    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
-        buf_free(bufs[i]);
+    for (int i = 0; i < s->n_buffers; i++)
+        buf_free(*s->plan[i].out);
+    buf_free(s->logits);
+    buf_free(s->kv);
     list_free(s->list);
     kv_map_free(s->map);
     free(s->windows);
@@ -296,6 +297,7 @@ void shard_free(struct shard *s)
     free(s->freqs);
     free(s->pos);
     free(s->ids);
+    free(s->q_scale);
     free(s->pages);
     free(s);
 }
@@ -350,14 +352,23 @@ static const struct pass_slot *find_pass(const struct shard *s, const struct bat
     return NULL;
 }
 
-// Waiting for a layer's pieces, in as few stretches as they lie in.
+// Waiting for a layer's pieces, in as few stretches as they lie in; but for those that operations
+// ask for themselves.
 static void wait_pieces(struct list *l, const struct layer *y,
                         void (*what)(struct list *, uint32_t, uint32_t))
 {
-    for (int i = 0, n; i < y->n_pieces; i += n) {
-        for (n = 1; i + n < y->n_pieces && y->pieces[i + n] == y->pieces[i] + (uint32_t)n; n++)
-            ;
-        what(l, y->pieces[i], (uint32_t)n);
+    uint32_t first = 0, n = 0;
+    for (int i = 0; i <= y->n_pieces; i++) {
+        const struct layer_pieces *p = i < y->n_pieces ? &y->pieces[i] : NULL;
+        if (p && p->on_demand)
+            continue;
+        if (n && (!p || p->first != first + n)) {
+            what(l, first, n);
+            n = 0;
+        }
+        if (p && !n)
+            first = p->first;
+        n += p ? 1 : 0;
     }
 }
 
@@ -369,14 +380,35 @@ static void copy_forked(struct shard *s, const struct pass_slot *slot, struct wi
                  (size_t)slot->copies[i].from * s->page_bytes + at, (size_t)(w.hi - w.lo) * layer);
 }
 
+static float query_scale(const struct hparams *h, uint32_t pos)
+{
+    uint32_t turns = pos / (uint32_t)h->yarn.original_context;
+    return turns ? (float)(1 + (double)h->attn_temperature * rope_ln(1 + (double)turns)) : 1;
+}
+
 static void set_rows(struct shard *s, const struct pass_slot *slot, const struct batch *b)
 {
     for (int i = 0; i < b->n_tokens; i++) {
         const struct batch_token *t = &b->tokens[i];
         s->pos[i] = (int32_t)t->pos;
         s->pages[i] = slot->pages + (size_t)t->session * (size_t)s->session_pages;
+        s->q_scale[i] = query_scale(&s->model->h, t->pos);
     }
     s->rows = (struct rows){.n = b->n_tokens, .pos = s->pos, .pages = s->pages};
+    if (s->model->h.attn_temperature > 0)
+        s->rows.q_scale = s->q_scale;
+}
+
+static struct rope rope_of(const struct shard *s, bool local)
+{
+    const struct hparams *h = &s->model->h;
+    bool own = local && h->local_theta > 0;
+    return (struct rope){
+        .freqs = own ? s->freqs + h->n_rot / 2 : s->freqs,
+        .scale = own ? 1 : h->rope_magnitude,
+        .n_rot = h->n_rot,
+        .layout = h->rope_layout,
+    };
 }
 
 static void record_window(struct shard *s, struct window w)
@@ -385,16 +417,9 @@ static void record_window(struct shard *s, struct window w)
         .list = s->list,
         .h = &s->model->h,
         .rows = &s->rows,
-        .freqs = s->freqs,
-        .x = s->x,
-        .norm = s->norm,
-        .back = s->back,
-        .q = s->q,
-        .heads = s->heads,
-        .k = s->k,
-        .v = s->v,
-        .gate = s->gate,
-        .up = s->up,
+        .rope = rope_of(s, false),
+        .local_rope = rope_of(s, true),
+        .b = s->b,
     };
     list_reset(s->list);
     for (int i = w.lo; i < w.hi; i++) {
@@ -408,7 +433,7 @@ static void record_window(struct shard *s, struct window w)
             .type = s->options.kv_type,
         };
         wait_pieces(s->list, y, list_wait);
-        s->model->arch->record_layer(&f, y);
+        layer_record(&f, y);
         wait_pieces(s->list, y, list_done);
     }
 }
@@ -435,11 +460,11 @@ int shard_run(struct shard *s, const struct batch *b, struct window w, float *hi
     copy_forked(s, slot, w);
     if (b->n_tokens) {
         set_rows(s, slot, b);
-        buf_write(s->x, 0, hidden, bytes);
+        buf_write(s->b.x, 0, hidden, bytes);
         record_window(s, w);
         rc = list_run(s->list, e);
         if (!rc)
-            buf_read(s->x, 0, hidden, bytes);
+            buf_read(s->b.x, 0, hidden, bytes);
     }
     guard_leave();
     return rc;
@@ -450,6 +475,7 @@ int shard_run(struct shard *s, const struct batch *b, struct window w, float *hi
 int shard_embed(struct shard *s, const struct batch *b, float *hidden, struct err *e)
 {
     const struct weight *w = &s->model->embed;
+    const struct hparams *h = &s->model->h;
     CHECK(s->options.ends && b->n_tokens <= s->options.max_batch);
     if (!b->n_tokens)
         return 0;
@@ -462,11 +488,13 @@ int shard_embed(struct shard *s, const struct batch *b, float *hidden, struct er
     guard_enter();
     list_reset(s->list);
     list_wait(s->list, w->piece, 1);
-    op_embed(s->list, s->x, w, s->ids, b->n_tokens);
+    op_embed(s->list, s->b.x, w, s->ids, b->n_tokens);
+    if (h->embed_scale != 1)
+        op_scale(s->list, s->b.x, h->embed_scale, h->n_embd, b->n_tokens);
     list_done(s->list, w->piece, 1);
     int rc = list_run(s->list, e);
     if (!rc)
-        buf_read(s->x, 0, hidden, (size_t)b->n_tokens * (size_t)w->n_in * sizeof(float));
+        buf_read(s->b.x, 0, hidden, (size_t)b->n_tokens * (size_t)w->n_in * sizeof(float));
     guard_leave();
     return rc;
 }
@@ -478,18 +506,22 @@ static int output_rows(struct shard *s, const int32_t *index, int n, bool logits
     const struct model *m = s->model;
     list_reset(s->list);
     list_wait(s->list, m->norm.piece, 1);
-    op_gather(s->list, s->back, s->x, index, m->h.n_embd, n);
-    op_rms_norm(s->list, s->norm, s->back, &m->norm, n, m->h.rms_eps);
+    op_gather(s->list, s->b.back, s->b.x, index, m->h.n_embd, n);
+    op_rms_norm(s->list, s->b.norm, s->b.back, &m->norm, n, m->h.rms_eps);
     if (logits) {
         list_wait(s->list, m->output.piece, 1);
-        op_matmul(s->list, s->logits, s->norm, &m->output, n);
+        op_matmul(s->list, s->logits, s->b.norm, &m->output, n);
+        if (m->h.logit_scale != 1)
+            op_scale(s->list, s->logits, m->h.logit_scale, m->h.n_vocab, n);
+        if (m->h.final_softcap != 0)
+            op_softcap(s->list, s->logits, m->h.final_softcap, m->h.n_vocab, n);
         list_done(s->list, m->output.piece, 1);
     }
     list_done(s->list, m->norm.piece, 1);
     int rc = list_run(s->list, e);
     size_t width = (size_t)(logits ? m->h.n_vocab : m->h.n_embd);
     if (!rc)
-        buf_read(logits ? s->logits : s->norm, 0, out, (size_t)n * width * sizeof(float));
+        buf_read(logits ? s->logits : s->b.norm, 0, out, (size_t)n * width * sizeof(float));
     return rc;
 }
 
@@ -519,7 +551,7 @@ int shard_output(struct shard *s, const struct batch *b, const float *hidden, fl
     if (!b->n_tokens)
         return 0;
     guard_enter();
-    buf_write(s->x, 0, hidden, (size_t)b->n_tokens * (size_t)s->model->h.n_embd * sizeof(float));
+    buf_write(s->b.x, 0, hidden, (size_t)b->n_tokens * (size_t)s->model->h.n_embd * sizeof(float));
     int rc = output_wanted(s, b, WANT_LOGITS, logits, e);
     if (!rc)
         rc = output_wanted(s, b, WANT_HIDDEN, states, e);

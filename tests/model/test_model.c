@@ -157,7 +157,7 @@ static void impossible_keys_are_refused_by_name(void **state)
     } cases[] = {
         {{.key = "general.architecture"}, "general.architecture is missing"},
         {{.key = "general.architecture", .becomes = A_TEXT, .text = "mamba\n"},
-         "architecture mamba? is not supported; supported: llama, qwen2"},
+         "architecture mamba? is not supported; supported: llama, mistral3, qwen2, "},
         {{.key = "block_count"}, "llama.block_count is missing"},
         {{.key = "block_count", .becomes = A_NUMBER}, "block_count is not a number from 1"},
         {{.key = "block_count", .becomes = A_NUMBER, .number = 5}, "blk.4.attn_norm.weight"},
@@ -193,9 +193,11 @@ static void impossible_keys_are_refused_by_name(void **state)
         {{.key = "rope.freq_base", .becomes = A_REAL, .real = -1}, "rope.freq_base is not a pos"},
         {{.key = "rope.freq_base", .becomes = A_REAL, .real = INFINITY}, "rope.freq_base is not"},
         {{.key = "rope.scaling.factor", .becomes = A_REAL}, "rope.scaling.factor is not a pos"},
-        {{.key = "rope.scaling.type", .becomes = A_TEXT, .text = "yarn"}, "by the method yarn"},
-        {{.key = "rope.scaling.type", .becomes = A_TEXT, .text = "longrope"}, "method longrope"},
-        {{.key = "expert_count", .becomes = A_NUMBER, .number = 8}, "mixture of 8 experts"},
+        {{.key = "rope.scaling.type", .becomes = A_TEXT, .text = "ntk"}, "by the method ntk"},
+        {{.key = "rope.scaling.type", .becomes = A_TEXT, .text = "longrope"},
+         "rope_factors_long.weight is missing"},
+        {{.key = "expert_count", .becomes = A_NUMBER, .number = 8}, "expert_used_count is missing"},
+        {{.key = "expert_count", .becomes = A_NUMBER, .number = 2000}, "expert_count is not a num"},
         {{.key = "tokenizer.ggml.tokens", .becomes = AN_ARRAY},
          "the vocabulary has 2 tokens but token_embd.weight 320 rows"},
     };

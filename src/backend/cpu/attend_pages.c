@@ -170,12 +170,15 @@ static const uint8_t *chunk_at(const struct run *r, int chunk)
 static void prepare_queries(const struct run *r)
 {
     const struct kv_layer *kv = &r->op->kv;
+    const float *q_scale = r->op->rows->q_scale;
     uint8_t *to = r->s->queries;
-    for (int t = r->lo; t < r->hi; t++)
+    for (int t = r->lo; t < r->hi; t++) {
+        float scale = q_scale ? r->op->number * q_scale[t] : r->op->number;
         for (int h = 0; h < r->heads; h++, to += kv_query_bytes(kv->type, kv->head_dim))
             kv_query(r->l->backend->kernels, kv->type, to,
-                     row_of(r->op->a, t, r->op->width) + (r->head + h) * kv->head_dim,
-                     r->op->number, kv->head_dim);
+                     row_of(r->op->a, t, r->op->width) + (r->head + h) * kv->head_dim, scale,
+                     kv->head_dim);
+    }
 }
 
 // One chunk, for rows [lo, hi), which all see some of it. What a row sees first in a span goes into
