@@ -8,6 +8,7 @@
 #include "kernels/encode.h"
 #include "kernels/lanes.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -290,11 +291,498 @@ static void heads_are_experts_that_every_row_uses(void **state)
         check_product(&products[i]);
 }
 
+// ---- choosing ----------------------------------------------------------------------------------
+
+enum { ROUTED = 37 }; // rows
+
+struct choice {
+    struct route_how how;
+    int n_experts, n_used;
+    bool bias;
+};
+
+// What is not less than `rank` others, the first of equals.
+static int rank_of(const double *x, const bool *out, int n, int i)
+{
+    int rank = 0;
+    for (int k = 0; k < n; k++)
+        rank += !out[k] && (x[k] > x[i] || (x[k] == x[i] && k < i));
+    return rank;
+}
+
+static void plain_groups(const struct choice *c, const double *choice, bool *out)
+{
+    double best[MAX_EXPERTS];
+    bool none[MAX_EXPERTS] = {0};
+    int n_groups = c->how.n_groups, size = c->n_experts / n_groups;
+    for (int g = 0; g < n_groups; g++) {
+        best[g] = 0;
+        for (int i = 0; i < size; i++)
+            if (rank_of(choice + g * size, none, size, i) < (c->bias ? 2 : 1))
+                best[g] += choice[g * size + i];
+    }
+    for (int i = 0; i < c->n_experts; i++)
+        out[i] = rank_of(best, none, n_groups, i / size) >= c->how.n_groups_used;
+}
+
+static void plain_route(const struct choice *c, const float *logits, const float *bias, int *ids,
+                        double *weights)
+{
+    double score[MAX_EXPERTS], choice[MAX_EXPERTS], all = 0, chosen = 0, sum = 0;
+    bool out[MAX_EXPERTS] = {0};
+    for (int i = 0; i < c->n_experts; i++)
+        all += exp((double)logits[i]);
+    for (int i = 0; i < c->n_experts; i++) {
+        double x = (double)logits[i];
+        score[i] = c->how.score == ROUTE_SOFTMAX   ? exp(x) / all
+                   : c->how.score == ROUTE_SIGMOID ? 1 / (1 + exp(-x))
+                                                   : x;
+        choice[i] = score[i] + (c->bias ? (double)bias[i] : 0);
+    }
+    if (c->how.n_groups > 1)
+        plain_groups(c, choice, out);
+    for (int i = 0; i < c->n_experts; i++) {
+        int rank = rank_of(choice, out, c->n_experts, i);
+        if (out[i] || rank >= c->n_used)
+            continue;
+        ids[rank] = i;
+        weights[rank] = score[i];
+        chosen += exp(score[i]);
+    }
+    for (int j = 0; j < c->n_used; j++) {
+        if (c->how.score == ROUTE_SOFTMAX_CHOSEN)
+            weights[j] = exp(weights[j]) / chosen;
+        sum += weights[j];
+    }
+    for (int j = 0; j < c->n_used; j++)
+        weights[j] *= (double)c->how.scale / (c->how.normalize ? sum : 1);
+}
+
+static struct routing routing_new(struct bench *t, int n, int n_experts, int n_used)
+{
+    size_t uses = (size_t)(n * n_used);
+    return (struct routing){.ids = buf_of(t, NULL, uses * sizeof(int32_t)),
+                            .weights = buf_of(t, NULL, uses * sizeof(float)),
+                            .n_experts = n_experts,
+                            .n_used = n_used};
+}
+
+static void routing_free(struct routing *r)
+{
+    buf_free(r->ids);
+    buf_free(r->weights);
+}
+
+// A vector of floats as a piece.
+static struct weight vector_new(struct bench *t, const float *values, int width, int n_rows)
+{
+    size_t size = (size_t)width * (size_t)n_rows * sizeof *values;
+    uint8_t *data = malloc(size);
+    assert_non_null(data);
+    memcpy(data, values, size);
+    t->pieces[t->n_pieces] = data;
+    return (struct weight){.type = WT_F32,
+                           .piece = (uint32_t)t->n_pieces++,
+                           .row_bytes = (size_t)width * sizeof *values,
+                           .n_in = width,
+                           .n_out = n_rows};
+}
+
+// Routes n rows; ids and weights (n, n_used).
+static void route(struct bench *t, const struct choice *c, const float *logits, const float *bias,
+                  int n, int32_t *ids, float *weights)
+{
+    struct route_how how = c->how;
+    struct weight w = vector_new(t, bias, c->n_experts, 1);
+    struct routing r = routing_new(t, n, c->n_experts, c->n_used);
+    struct buf *in = buf_of(t, logits, (size_t)(n * c->n_experts) * sizeof *logits);
+    how.bias = c->bias ? &w : NULL;
+    list_reset(t->l);
+    list_wait(t->l, w.piece, 1);
+    op_route(t->l, &r, in, &how, n);
+    run(t);
+    buf_read(r.ids, 0, ids, (size_t)(n * c->n_used) * sizeof *ids);
+    buf_read(r.weights, 0, weights, (size_t)(n * c->n_used) * sizeof *weights);
+    buf_free(in);
+    routing_free(&r);
+}
+
+static void check_choice(const struct choice *c)
+{
+    static int32_t ids[ROUTED * MAX_USED], alone[MAX_USED];
+    static float weights[ROUTED * MAX_USED], weights_alone[MAX_USED];
+    for (int i = 0; i < THREAD_COUNTS; i++) {
+        struct bench t;
+        bench_open(&t, thread_counts[i]);
+        float *logits = numbers(&t, (size_t)(ROUTED * c->n_experts));
+        float *bias = numbers(&t, (size_t)c->n_experts);
+        for (int k = 0; k < ROUTED * c->n_experts; k++)
+            logits[k] *= 4;
+        for (int k = 0; k < 5 * c->n_experts; k++) // ties; with a bias there are none
+            logits[k] = roundf(logits[k]);
+        route(&t, c, logits, bias, ROUTED, ids, weights);
+        for (int row = 0; row < ROUTED; row++) {
+            int want[MAX_USED] = {0};
+            double part[MAX_USED] = {0};
+            plain_route(c, logits + row * c->n_experts, bias, want, part);
+            for (int j = 0; j < c->n_used; j++) {
+                assert_int_equal(ids[row * c->n_used + j], want[j]);
+                near(weights[row * c->n_used + j], part[j], 2e-6 * (1 + fabs(part[j])));
+            }
+            route(&t, c, logits + row * c->n_experts, bias, 1, alone, weights_alone);
+            size_t size = (size_t)c->n_used * sizeof *alone;
+            assert_memory_equal(alone, ids + row * c->n_used, size);
+            assert_memory_equal(weights_alone, weights + row * c->n_used, size);
+        }
+        free(logits);
+        free(bias);
+        bench_close(&t);
+    }
+}
+
+static void choices_are_those_of_plain_loops(void **state)
+{
+    (void)state;
+    static const struct choice choices[] = {
+        {{ROUTE_SOFTMAX, true, 1, 0, 0, NULL}, 8, 2, false},          // mixtral
+        {{ROUTE_SOFTMAX, false, 1, 1, 1, NULL}, 40, 8, false},        // qwen2moe
+        {{ROUTE_SOFTMAX_CHOSEN, false, 1, 0, 0, NULL}, 32, 4, false}, // gpt-oss
+        {{ROUTE_SOFTMAX, false, 16, 8, 3, NULL}, 40, 6, false},       // deepseek v2
+        {{ROUTE_SIGMOID, true, 2.5f, 8, 4, NULL}, 40, 8, true},       // deepseek v3
+        {{ROUTE_SIGMOID, true, 1, 0, 0, NULL}, 7, 7, true},           // all of them
+        {{ROUTE_SIGMOID, false, 1, 5, 1, NULL}, 5, 1, true},          // groups of one
+    };
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        check_choice(&choices[i]);
+}
+
+// Whatever comes out of a broken model: experts of a row differ and are there.
+static void logits_that_are_no_numbers_choose_different_experts(void **state)
+{
+    (void)state;
+    enum { EXPERTS = 12, USED = 6 };
+    static const float odd[][2] = {{NAN, NAN},           {NAN, 1},        {INFINITY, 1},
+                                   {-INFINITY, NAN},     {INFINITY, NAN}, {-INFINITY, -INFINITY},
+                                   {INFINITY, -FLT_MAX}, {0, 0}};
+    static const float bias[EXPERTS] = {1, NAN, INFINITY, -INFINITY, 0.5f};
+    for (int score = ROUTE_SOFTMAX; score <= ROUTE_SOFTMAX_CHOSEN; score++)
+        for (int groups = 1; groups <= 4; groups += 3)
+            for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+                struct choice c = {{(enum route_score)score, true, 1, groups, 2, NULL},
+                                   EXPERTS,
+                                   USED,
+                                   groups > 1 && i % 2};
+                float logits[EXPERTS], weights[USED];
+                int32_t ids[USED];
+                struct bench t;
+                bench_open(&t, 2);
+                for (int e = 0; e < EXPERTS; e++)
+                    logits[e] = e % 4 == 1 ? odd[i][1] : odd[i][0];
+                route(&t, &c, logits, bias, 1, ids, weights);
+                for (int j = 0; j < USED; j++) {
+                    assert_in_range(ids[j], 0, EXPERTS - 1);
+                    for (int k = 0; k < j; k++)
+                        assert_int_not_equal(ids[j], ids[k]);
+                }
+                bench_close(&t);
+            }
+}
+
+static void numbers_are_preferred_to_what_is_none(void **state)
+{
+    (void)state;
+    static const struct choice c = {{ROUTE_SIGMOID, true, 1, 0, 0, NULL}, 6, 4, false};
+    static const float logits[6] = {NAN, -3, NAN, 2, NAN, -50}, bias[6];
+    int32_t ids[4];
+    float weights[4];
+    struct bench t;
+    bench_open(&t, 1);
+    route(&t, &c, logits, bias, 1, ids, weights);
+    assert_int_equal(ids[0], 3);
+    assert_int_equal(ids[1], 1);
+    assert_int_equal(ids[2], 5);
+    assert_int_equal(ids[3], 0);
+    bench_close(&t);
+}
+
+// ---- a whole feed-forward ----------------------------------------------------------------------
+
+enum { F_EMBD = 64, F_FF = 96, F_EXPERTS = 12, F_USED = 3, F_ROWS = 29 };
+
+// A router, gate, up and down of all experts, biases, and an expert for all rows with a gate.
+struct mixture {
+    struct bench t;
+    float router[F_EXPERTS * F_EMBD], gates[F_EMBD];
+    float gate[F_EXPERTS * F_FF * F_EMBD], up[F_EXPERTS * F_FF * F_EMBD];
+    float down[F_EXPERTS * F_EMBD * F_FF], bias[F_EXPERTS * F_EMBD];
+    struct weight w_router, w_gates, w_gate, w_up, w_down, w_bias;
+    struct buf *x, *logits, *g, *u, *rows, *out, *s;
+    struct routing r;
+};
+
+// Quantized, with some experts in lane form; or with weights and activations as they are.
+static void mixture_open(struct mixture *m, int n_threads, bool quantized)
+{
+    uint32_t type = quantized ? WT_Q8_0 : WT_F32;
+    struct bench *t = &m->t;
+    bench_open(t, n_threads);
+    m->w_router = experts_new(t, WT_F32, F_EMBD, F_EXPERTS, 1, 0, m->router);
+    m->w_gates = experts_new(t, WT_F32, F_EMBD, 1, 1, 0, m->gates);
+    float *bias = numbers(t, F_EXPERTS * F_EMBD);
+    memcpy(m->bias, bias, sizeof m->bias);
+    m->w_bias = vector_new(t, bias, F_EMBD, F_EXPERTS);
+    free(bias);
+    m->w_gate = experts_new(t, type, F_EMBD, F_FF, F_EXPERTS, 0xf0f, m->gate);
+    m->w_up = experts_new(t, WT_F16, F_EMBD, F_FF, F_EXPERTS, 0, m->up);
+    m->w_down = experts_new(t, type, F_FF, F_EMBD, F_EXPERTS, 0xaaa, m->down);
+    float *x = numbers(t, F_ROWS * F_EMBD);
+    m->x = buf_of(t, x, F_ROWS * F_EMBD * sizeof *x);
+    free(x);
+    m->logits = buf_of(t, NULL, F_ROWS * F_EXPERTS * sizeof(float));
+    m->g = buf_of(t, NULL, F_ROWS * F_USED * F_FF * sizeof(float));
+    m->u = buf_of(t, NULL, F_ROWS * F_USED * F_FF * sizeof(float));
+    m->rows = buf_of(t, NULL, F_ROWS * F_USED * F_EMBD * sizeof(float));
+    m->out = buf_of(t, NULL, F_ROWS * F_EMBD * sizeof(float));
+    m->s = buf_of(t, NULL, F_ROWS * sizeof(float));
+    m->r = routing_new(t, F_ROWS, F_EXPERTS, F_USED);
+}
+
+static void mixture_close(struct mixture *m)
+{
+    struct buf *all[] = {m->x, m->logits, m->g, m->u, m->rows, m->out, m->s};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        buf_free(all[i]);
+    routing_free(&m->r);
+    bench_close(&m->t);
+}
+
+static const struct route_how mixture_how = {ROUTE_SOFTMAX, true, 1, 0, 0, NULL};
+
+// x += the mixture's feed-forward of x; every piece that is named once is waited for.
+static void record_mixture(struct mixture *m, int n)
+{
+    struct list *l = m->t.l;
+    list_wait(l, 0, 3);
+    op_matmul(l, m->logits, m->x, &m->w_router, n);
+    op_matmul(l, m->s, m->x, &m->w_gates, n);
+    op_route(l, &m->r, m->logits, &mixture_how, n);
+    op_expert_matmul(l, m->g, m->x, &m->w_gate, &m->r, false, n);
+    op_expert_matmul(l, m->u, m->x, &m->w_up, &m->r, false, n);
+    op_glu(l, m->g, m->g, m->u, GLU_SILU, F_USED * F_FF, n);
+    op_expert_matmul(l, m->rows, m->g, &m->w_down, &m->r, true, n);
+    op_expert_bias(l, m->rows, &m->w_bias, &m->r, n);
+    op_expert_sum(l, m->out, m->rows, &m->r, F_EMBD, n);
+    op_gate_rows(l, m->out, m->s, F_EMBD, n);
+    op_add(l, m->x, m->x, m->out, F_EMBD, n);
+    list_done(l, 0, 3);
+}
+
+static double dot(const float *w, const double *x, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += (double)w[i] * x[i];
+    return sum;
+}
+
+static void plain_mixture(const struct mixture *m, double *out, const float *in)
+{
+    double x[F_EMBD], weights[F_USED], h[F_FF];
+    float logits[F_EXPERTS];
+    int ids[F_USED];
+    struct choice c = {mixture_how, F_EXPERTS, F_USED, false};
+    for (int i = 0; i < F_EMBD; i++)
+        x[i] = (double)in[i];
+    for (int e = 0; e < F_EXPERTS; e++)
+        logits[e] = (float)dot(m->router + e * F_EMBD, x, F_EMBD);
+    plain_route(&c, logits, NULL, ids, weights);
+    double gate = 1 / (1 + exp(-dot(m->gates, x, F_EMBD)));
+    memcpy(out, x, sizeof x);
+    for (int j = 0; j < F_USED; j++) {
+        for (int i = 0; i < F_FF; i++) {
+            size_t row = (size_t)((ids[j] * F_FF + i) * F_EMBD);
+            double g = dot(m->gate + row, x, F_EMBD);
+            h[i] = g / (1 + exp(-g)) * dot(m->up + row, x, F_EMBD);
+        }
+        for (int i = 0; i < F_EMBD; i++) {
+            size_t row = (size_t)((ids[j] * F_EMBD + i) * F_FF);
+            double y = dot(m->down + row, h, F_FF) + (double)m->bias[ids[j] * F_EMBD + i];
+            out[i] += gate * weights[j] * y;
+        }
+    }
+}
+
+static void a_mixture_is_that_of_plain_loops(void **state)
+{
+    (void)state;
+    static float x[F_ROWS * F_EMBD], out[F_ROWS * F_EMBD];
+    struct mixture *m = zeros(1, sizeof *m);
+    mixture_open(m, 2, false);
+    buf_read(m->x, 0, x, sizeof x);
+    list_reset(m->t.l);
+    record_mixture(m, F_ROWS);
+    run(&m->t);
+    buf_read(m->x, 0, out, sizeof out);
+    for (int row = 0; row < F_ROWS; row++) {
+        double want[F_EMBD];
+        plain_mixture(m, want, x + row * F_EMBD);
+        for (int k = 0; k < F_EMBD; k++)
+            near(out[row * F_EMBD + k], want[k], 1e-4);
+    }
+    mixture_close(m);
+    free(m);
+}
+
+static void a_row_has_the_same_bits_alone_and_with_any_threads(void **state)
+{
+    (void)state;
+    static float x[F_ROWS * F_EMBD], out[F_ROWS * F_EMBD], first[F_ROWS * F_EMBD];
+    struct mixture *m = zeros(1, sizeof *m);
+    for (int i = 0; i < THREAD_COUNTS; i++) {
+        mixture_open(m, thread_counts[i], true);
+        buf_read(m->x, 0, x, sizeof x);
+        list_reset(m->t.l);
+        record_mixture(m, F_ROWS);
+        run(&m->t);
+        buf_read(m->x, 0, out, sizeof out);
+        if (i)
+            assert_memory_equal(out, first, sizeof out);
+        memcpy(first, out, sizeof out);
+        for (int row = 0; row < F_ROWS; row++) {
+            buf_write(m->x, 0, x + row * F_EMBD, F_EMBD * sizeof *x);
+            list_reset(m->t.l);
+            record_mixture(m, 1);
+            run(&m->t);
+            buf_read(m->x, 0, out, F_EMBD * sizeof *out);
+            assert_memory_equal(out, first + row * F_EMBD, F_EMBD * sizeof *out);
+        }
+        mixture_close(m);
+    }
+    free(m);
+}
+
+// Layers one after the other in one list and each in its own: plans are used in turns.
+static void layers_of_one_list_do_not_disturb_each_other(void **state)
+{
+    (void)state;
+    enum { LAYERS = 3 };
+    static float at_once[F_ROWS * F_EMBD], one_by_one[F_ROWS * F_EMBD];
+    struct mixture *m = zeros(1, sizeof *m);
+    for (int i = 0; i < THREAD_COUNTS; i++)
+        for (int n = 1; n <= F_ROWS; n += 7)
+            for (int single = 0; single < 2; single++) {
+                mixture_open(m, thread_counts[i], true);
+                list_reset(m->t.l);
+                for (int layer = 0; layer < LAYERS; layer++) {
+                    record_mixture(m, n);
+                    if (single) {
+                        run(&m->t);
+                        list_reset(m->t.l);
+                    }
+                }
+                run(&m->t);
+                buf_read(m->x, 0, single ? one_by_one : at_once, sizeof at_once);
+                mixture_close(m);
+                if (single)
+                    assert_memory_equal(at_once, one_by_one, sizeof at_once);
+            }
+    free(m);
+}
+
+// ---- pieces ------------------------------------------------------------------------------------
+
+static void only_experts_in_use_are_asked_for_and_each_once(void **state)
+{
+    (void)state;
+    struct mixture *m = zeros(1, sizeof *m);
+    for (int n = 1; n <= 2; n++) {
+        int32_t ids[2 * F_USED];
+        bool used[F_EXPERTS] = {0};
+        mixture_open(m, 3, true);
+        list_reset(m->t.l);
+        record_mixture(m, n);
+        run(&m->t);
+        buf_read(m->r.ids, 0, ids, (size_t)(n * F_USED) * sizeof *ids);
+        for (int u = 0; u < n * F_USED; u++)
+            used[ids[u]] = true;
+        for (int e = 0; e < F_EXPERTS; e++) {
+            assert_int_equal(m->t.times[m->w_gate.piece + (uint32_t)e], used[e]);
+            assert_int_equal(m->t.times[m->w_up.piece + (uint32_t)e], used[e]);
+            assert_int_equal(m->t.times[m->w_down.piece + (uint32_t)e], used[e]);
+        }
+        mixture_close(m);
+    }
+    free(m);
+}
+
+// Whichever piece cannot be had: the run ends with that error, everything is given back, and the
+// next run is as good as the first.
+static void a_piece_that_cannot_be_had_ends_the_run(void **state)
+{
+    (void)state;
+    static float want[F_ROWS * F_EMBD], x[F_ROWS * F_EMBD], out[F_ROWS * F_EMBD];
+    struct mixture *m = zeros(1, sizeof *m);
+    for (int i = 0; i < THREAD_COUNTS; i++) {
+        int failed = 0;
+        mixture_open(m, thread_counts[i], true);
+        buf_read(m->x, 0, x, sizeof x);
+        list_reset(m->t.l);
+        record_mixture(m, 4);
+        run(&m->t);
+        buf_read(m->x, 0, want, sizeof want);
+        for (;; failed++) {
+            struct err e = {0};
+            m->t.fails_at = failed;
+            m->t.n_acquired = 0;
+            buf_write(m->x, 0, x, sizeof x);
+            int rc = list_run(m->t.l, &e);
+            for (int k = 0; k < m->t.n_pieces; k++)
+                assert_int_equal(m->t.held[k], 0);
+            if (!rc)
+                break;
+            assert_int_equal(rc, ERR_UNREACHABLE);
+            assert_non_null(strstr(e.text, "on a disk that is gone"));
+        }
+        assert_true(failed >= 3 + 3 * F_USED);
+        buf_read(m->x, 0, out, sizeof out);
+        assert_memory_equal(out, want, sizeof out);
+        mixture_close(m);
+    }
+    free(m);
+}
+
+static void nothing_is_allocated_while_recording_and_running(void **state)
+{
+    (void)state;
+    struct mixture *m = zeros(1, sizeof *m);
+    struct err e = {0};
+    mixture_open(m, 2, true);
+    long before = guard_violations();
+    guard_enter();
+    list_reset(m->t.l);
+    record_mixture(m, F_ROWS);
+    int rc = list_run(m->t.l, &e);
+    guard_leave();
+    assert_ok(rc, &e);
+    assert_int_equal(guard_violations(), before);
+    mixture_close(m);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_those_of_plain_loops),
         cmocka_unit_test(heads_are_experts_that_every_row_uses),
+        cmocka_unit_test(choices_are_those_of_plain_loops),
+        cmocka_unit_test(logits_that_are_no_numbers_choose_different_experts),
+        cmocka_unit_test(numbers_are_preferred_to_what_is_none),
+        cmocka_unit_test(a_mixture_is_that_of_plain_loops),
+        cmocka_unit_test(a_row_has_the_same_bits_alone_and_with_any_threads),
+        cmocka_unit_test(layers_of_one_list_do_not_disturb_each_other),
+        cmocka_unit_test(only_experts_in_use_are_asked_for_and_each_once),
+        cmocka_unit_test(a_piece_that_cannot_be_had_ends_the_run),
+        cmocka_unit_test(nothing_is_allocated_while_recording_and_running),
     };
     return cmocka_run_group_tests_name("experts", tests, NULL, NULL);
 }
