@@ -283,6 +283,48 @@ static void overlapping_and_repeated_tensors_are_refused(void **state)
     refused(&b, "tensor \"same\" is there twice");
 }
 
+static void stacked_matrices_are_pieces_of_their_own(void **state)
+{
+    (void)state;
+    struct gguf_bytes b = {0};
+    bytes_prefix(&b, 3, 4, 0);
+    bytes_tensor(&b, "vector", 1, (uint64_t[]){8}, WT_F32, 0);
+    bytes_tensor(&b, "stack", 3, (uint64_t[]){8, 2, 3}, WT_F32, 32);
+    bytes_tensor(&b, "stacks", 4, (uint64_t[]){32, 2, 1, 4}, WT_Q8_0, 224);
+    bytes_tensor(&b, "matrix", 2, (uint64_t[]){8, 2}, WT_F32, 512);
+    bytes_align(&b, 32);
+    bytes_zeros(&b, 576);
+    struct gguf *g = accepted(&b);
+    static const uint32_t firsts[] = {0, 1, 4, 8};
+    static const uint64_t sizes[] = {32, 64, 68, 64};
+    assert_int_equal(gguf_n_pieces(g), 9);
+    for (uint32_t i = 0, piece = 0; i < 4; i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        uint32_t end = i < 3 ? firsts[i + 1] : 9;
+        assert_int_equal(gguf_tensor_piece(g, t), firsts[i]);
+        for (uint32_t index = 0; piece < end; piece++, index++) {
+            struct gguf_piece p = gguf_piece_at(g, piece);
+            assert_ptr_equal(p.tensor, t);
+            assert_int_equal(p.index, index);
+            assert_int_equal(p.size, sizes[i]);
+            assert_int_equal(p.offset, t->offset + index * sizes[i]);
+        }
+    }
+    gguf_free(g);
+}
+
+static void more_matrices_than_any_model_has_are_refused(void **state)
+{
+    (void)state;
+    struct gguf_bytes b = {0};
+    bytes_prefix(&b, 3, 2, 0);
+    bytes_tensor(&b, "few", 3, (uint64_t[]){1, 1, 8}, WT_F32, 0);
+    bytes_tensor(&b, "many", 4, (uint64_t[]){1, 1, GGUF_MAX_PIECES / 4, 4}, WT_F32, 32);
+    bytes_align(&b, 32);
+    bytes_zeros(&b, 32 + 4 * (size_t)GGUF_MAX_PIECES);
+    refused(&b, "with the tensor many there are more than");
+}
+
 static void the_alignment_is_checked(void **state)
 {
     (void)state;
@@ -457,6 +499,8 @@ int main(void)
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(tensors_are_checked),
         cmocka_unit_test(overlapping_and_repeated_tensors_are_refused),
+        cmocka_unit_test(stacked_matrices_are_pieces_of_their_own),
+        cmocka_unit_test(more_matrices_than_any_model_has_are_refused),
         cmocka_unit_test(the_alignment_is_checked),
         cmocka_unit_test(a_prefix_asks_for_more_until_all_headers_are_there),
         cmocka_unit_test(a_header_beyond_its_limit_is_refused),

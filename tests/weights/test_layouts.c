@@ -64,18 +64,19 @@ static void check_pieces(const char *path, const struct weights_options *o, int 
     assert_ok(gguf_open(&g, path, &e), &e);
     assert_ok(weights_open(&w, g, o, &e), &e);
     assert_ok(backend_open_cpu(&b, &backend, &e), &e);
-    for (uint32_t i = 0; i < gguf_n_tensors(g); i++)
+    for (uint32_t i = 0; i < gguf_n_pieces(g); i++)
         weights_need(w, i, (int)i);
     assert_ok(weights_settle(w, b, 0, &e), &e);
     struct piece_source s = weights_source(w);
     *n_lanes = 0;
-    for (uint32_t i = 0; i < gguf_n_tensors(g); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+    for (uint32_t i = 0; i < gguf_n_pieces(g); i++) {
+        struct gguf_piece p = gguf_piece_at(g, i);
+        const struct gguf_tensor *t = p.tensor;
         enum layout layout;
         const uint8_t *got = s.acquire(s.ctx, i, &layout, &e);
         uint8_t *rows = test_read(path, NULL);
         if (layout == LAYOUT_ROWS) {
-            assert_memory_equal(got, rows + t->offset, t->size);
+            assert_memory_equal(got, rows + p.offset, p.size);
         } else {
             size_t row_bytes, bytes = wtype_info(t->type)->bytes;
             assert_true(wtype_row_bytes(t->type, t->dims[0], &row_bytes));
@@ -85,7 +86,7 @@ static void check_pieces(const char *path, const struct weights_options *o, int 
                     lanes_take(t->type, block,
                                got + r / LANE_ROWS * LANE_ROWS * row_bytes + LANE_ROWS * at,
                                (int)(r % LANE_ROWS));
-                    assert_memory_equal(block, rows + t->offset + r * row_bytes + at, bytes);
+                    assert_memory_equal(block, rows + p.offset + r * row_bytes + at, bytes);
                 }
             ++*n_lanes;
         }
@@ -114,6 +115,21 @@ static void turned_matrices_are_their_rows(void **state)
         check_pieces(path, &(struct weights_options){.budget = 1}, 1, &n_lanes);
         assert_int_equal(n_lanes, 0);
     }
+}
+
+static void experts_are_turned_one_by_one(void **state)
+{
+    (void)state;
+    const char *path = test_file("experts.gguf");
+    struct tiny_model t = {.arch = "qwen3moe", .type = WT_Q8_0, .n_layers = 2};
+    int n_lanes, n_some;
+    tiny_model_write(path, &t);
+    t = tiny_model_filled(&t);
+    check_pieces(path, &(struct weights_options){.form = WEIGHTS_LANES}, 2, &n_lanes);
+    assert_true(n_lanes > 3 * t.n_layers * t.n_experts);
+    // A budget for some, where their kernels are faster; each piece is a layer of its own here.
+    check_pieces(path, &(struct weights_options){.budget = 100000}, 2, &n_some);
+    assert_true(n_some < n_lanes);
 }
 
 static uint64_t seen_done, seen_total;
@@ -145,6 +161,7 @@ int main(void)
         cmocka_unit_test(layers_are_turned_from_the_first_on_while_the_budget_lasts),
         cmocka_unit_test(a_form_that_is_asked_for_needs_no_budget),
         cmocka_unit_test(turned_matrices_are_their_rows),
+        cmocka_unit_test(experts_are_turned_one_by_one),
         cmocka_unit_test(progress_ends_at_all_of_it),
     };
     return cmocka_run_group_tests_name("layouts", tests, NULL, NULL);

@@ -1,4 +1,4 @@
-// Weights mapped from the model's files: the bytes of each tensor at its address, whole files and
+// Weights mapped from the model's files: the bytes of each piece at its address, whole files and
 // split ones, and files that changed behind our back.
 #include "support.h"
 
@@ -20,17 +20,18 @@ static void check_bytes(const char *path)
     assert_ok(gguf_open(&g, path, &e), &e);
     assert_ok(weights_open(&w, g, NULL, &e), &e);
     struct piece_source s = weights_source(w);
-    for (uint32_t i = 0; i < gguf_n_tensors(g); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        uint8_t *want = malloc(t->size);
+    for (uint32_t i = 0; i < gguf_n_pieces(g); i++) {
+        struct gguf_piece p = gguf_piece_at(g, i);
+        int fd = gguf_part_fd(g, p.tensor->part);
+        uint8_t *want = malloc(p.size);
         assert_non_null(want);
-        assert_int_equal(pread(gguf_part_fd(g, t->part), want, t->size, (off_t)t->offset), t->size);
+        assert_int_equal(pread(fd, want, p.size, (off_t)p.offset), p.size);
         weights_need(w, i, 0);
         enum layout layout;
         const uint8_t *got = s.acquire(s.ctx, i, &layout, &e);
         assert_non_null(got);
         assert_int_equal(layout, LAYOUT_ROWS);
-        assert_memory_equal(got, want, t->size);
+        assert_memory_equal(got, want, p.size);
         s.done(s.ctx, i);
         free(want);
     }
@@ -44,6 +45,19 @@ static void a_piece_is_its_tensors_bytes(void **state)
     const char *path = test_file("tiny.gguf");
     tiny_model_write(path, &(struct tiny_model){.type = WT_Q8_0});
     check_bytes(path);
+}
+
+static void an_expert_is_its_matrix_of_the_stack(void **state)
+{
+    (void)state;
+    const char *path = test_file("mixture.gguf");
+    tiny_model_write(path, &(struct tiny_model){.arch = "qwen3moe", .type = WT_Q8_0});
+    check_bytes(path);
+    struct err e = {0};
+    struct gguf *g;
+    assert_ok(gguf_open(&g, path, &e), &e);
+    assert_true(gguf_n_pieces(g) > gguf_n_tensors(g));
+    gguf_free(g);
 }
 
 static void split_files_are_mapped_part_by_part(void **state)
@@ -88,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_piece_is_its_tensors_bytes),
+        cmocka_unit_test(an_expert_is_its_matrix_of_the_stack),
         cmocka_unit_test(split_files_are_mapped_part_by_part),
         cmocka_unit_test(a_file_that_shrank_is_refused),
         cmocka_unit_test(a_mapping_that_fails_says_why),

@@ -141,6 +141,56 @@ static void a_sidecar_is_used_and_gives_the_bits_of_rows(void **state)
     }
 }
 
+// Everything of a file of experts, in lanes; with a sidecar or turned.
+static struct weights *all_pieces(struct gguf *g, struct backend *b)
+{
+    struct err e = {0};
+    struct weights *w;
+    struct weights_options o = {.form = WEIGHTS_LANES};
+    assert_ok(weights_open(&w, g, &o, &e), &e);
+    for (uint32_t i = 0; i < gguf_n_pieces(g); i++)
+        weights_need(w, i, 0);
+    if (b)
+        assert_ok(weights_settle(w, b, 0, &e), &e);
+    return w;
+}
+
+static void a_sidecar_has_every_expert_at_its_number(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct gguf *g;
+    struct backend *b;
+    struct backend_options device = {.n_threads = 2, .isa = ISA_COUNT};
+    snprintf(path, sizeof path, "%s", test_file("experts.gguf"));
+    snprintf(lanes, sizeof lanes, "%s.lanes", path);
+    unlink(lanes);
+    tiny_model_write(path, &(struct tiny_model){.arch = "qwen3moe", .type = WT_Q8_0});
+    assert_ok(gguf_open(&g, path, &e), &e);
+    assert_ok(backend_open_cpu(&b, &device, &e), &e);
+    struct weights *turned = all_pieces(g, b), *written = all_pieces(g, NULL);
+    struct prepack what = {.path = lanes, .begin = begin, .told = go_on};
+    assert_ok(weights_prepack(written, b, &what, &e), &e);
+    struct weights *mapped = all_pieces(g, b);
+    struct weights_report before = weights_report(turned), after = weights_report(mapped);
+    assert_true(before.lanes.matrices > (int)gguf_n_tensors(g));
+    assert_int_equal(after.sidecar.matrices, before.lanes.matrices);
+    assert_int_equal(after.lanes.matrices, 0);
+    struct piece_source s = weights_source(turned), m = weights_source(mapped);
+    for (uint32_t i = 0; i < gguf_n_pieces(g); i++) {
+        enum layout x, y;
+        const uint8_t *a = s.acquire(s.ctx, i, &x, &e), *c = m.acquire(m.ctx, i, &y, &e);
+        assert_int_equal(x, y);
+        assert_memory_equal(a, c, gguf_piece_at(g, i).size);
+        assert_true(x == LAYOUT_ROWS || a != c);
+    }
+    weights_free(turned);
+    weights_free(written);
+    weights_free(mapped);
+    backend_free(b);
+    gguf_free(g);
+}
+
 static void a_sidecar_of_some_layers_serves_those(void **state)
 {
     (void)state;
@@ -315,6 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sidecar_is_used_and_gives_the_bits_of_rows),
+        cmocka_unit_test(a_sidecar_has_every_expert_at_its_number),
         cmocka_unit_test(a_sidecar_of_some_layers_serves_those),
         cmocka_unit_test(what_is_in_it_is_4096_aligned_and_verifies),
         cmocka_unit_test(a_sidecar_of_another_model_is_not_used),
