@@ -77,11 +77,11 @@ bool keys_has(const struct keys *k, const char *key)
     return find(k, name, key);
 }
 
-void keys_text(struct keys *k, const char *key, const char *otherwise, char *out, size_t size)
+void keys_text(struct keys *k, const char *key, const char *otherwise, char *out, int size)
 {
     char name[NAME_SIZE];
     struct gguf_string s;
-    snprintf(out, size, "%s", otherwise);
+    snprintf(out, (size_t)size, "%s", otherwise);
     if (!k->rc && find(k, name, key) && gguf_get_string(k->g, name, &s))
         err_quote(out, size, s.text, s.length < 1024 ? (int)s.length : 1024);
 }

@@ -24,4 +24,4 @@ double keys_positive(struct keys *k, const char *key, double hi, double otherwis
 bool keys_flag(struct keys *k, const char *key, bool otherwise);
 bool keys_has(const struct keys *k, const char *key);
 // The text, made printable; `otherwise` where there is no such key.
-void keys_text(struct keys *k, const char *key, const char *otherwise, char *out, size_t size);
+void keys_text(struct keys *k, const char *key, const char *otherwise, char *out, int size);
