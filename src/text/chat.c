@@ -1,16 +1,11 @@
 // Conversations as tokens: see chat.h.
 #include "text/chat.h"
 
-#include "text/jinja.h"
+#include "text/chat_state.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-struct chat {
-    const struct vocab *v;
-    struct jinja *template;
-};
 
 static const char chatml[] =
     "{%- for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
@@ -53,7 +48,9 @@ int chat_open_source(struct chat **out, struct gguf_string source, const struct 
     struct chat *c = calloc(1, sizeof *c);
     if (!c)
         return err_set(e, ERR_NO_MEMORY, "no memory for the chat template");
-    c->v = v;
+    c->vocab = v;
+    c->format = chat_format_of(source);
+    c->thinking = chat_thinking_of(source, v);
     int rc = jinja_new(&c->template, source.text, source.length, NULL, e);
     if (rc) {
         chat_free(c);
@@ -90,11 +87,11 @@ int chat_encode(const struct chat *c, const struct chat_request *r, struct ids *
     struct jinja_input in = {.trusted = trusted};
     time_t now = time(NULL);
     localtime_r(&now, &in.now);
-    in.variables =
-        json_pack("{sO so? so so sb}", "messages", r->messages, "tools",
-                  r->tools ? json_incref(r->tools) : json_null(), "bos_token",
-                  token_text(c->v, vocab_bos(c->v)), "eos_token", token_text(c->v, vocab_eos(c->v)),
-                  "add_generation_prompt", (int)r->answer);
+    in.variables = json_pack("{sO so? so so sb}", "messages", r->messages, "tools",
+                             r->tools ? json_incref(r->tools) : json_null(), "bos_token",
+                             token_text(c->vocab, vocab_bos(c->vocab)), "eos_token",
+                             token_text(c->vocab, vocab_eos(c->vocab)), "add_generation_prompt",
+                             (int)r->answer);
     if (!in.variables)
         return err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
     int rc = 0;
@@ -104,7 +101,7 @@ int chat_encode(const struct chat *c, const struct chat_request *r, struct ids *
     json_decref(in.variables);
     if (rc)
         return rc;
-    rc = vocab_encode_marked(c->v, text.text, text.marks, text.n, out, e);
+    rc = vocab_encode_marked(c->vocab, text.text, text.marks, text.n, out, e);
     jinja_text_free(&text);
     return rc;
 }
