@@ -2,6 +2,7 @@
 #include "app/options.h"
 
 #include "app/bench.h"
+#include "app/conversation.h"
 #include "backend/backend.h"
 #include "base/log.h"
 #include "base/pool.h"
@@ -21,6 +22,7 @@ static const char *const scorings[] = {"every", "half", NULL};
 static const char *const outputs[] = {"table", "md", "csv", "json", NULL};
 static const char *const wires[] = {"f32", "f16", NULL};
 static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm", "auto", NULL};
+static const char *const thinking[] = {"auto", "on", "off", "low", "medium", "high", NULL};
 static const char *const layouts[] = {"auto", "rows", "lanes", NULL};
 static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", NULL};
 static const char *const archs[] = {"llama", "qwen2", NULL};
@@ -32,6 +34,7 @@ _Static_assert(SYNTHESIS_SPM + 2 == sizeof tokenizers / sizeof *tokenizers, "tok
 _Static_assert(BENCH_OUTPUT_COUNT + 1 == sizeof outputs / sizeof *outputs, "outputs of a bench");
 _Static_assert(WIRE_ACTIVATION_COUNT + 1 == sizeof wires / sizeof *wires, "activations");
 _Static_assert(WEIGHTS_LANES + 2 == sizeof layouts / sizeof *layouts, "layouts");
+_Static_assert(THINK_COUNT + 1 == sizeof thinking / sizeof *thinking, "how much is thought");
 _Static_assert(PIN_ON + 2 == sizeof pins / sizeof *pins, "pins");
 _Static_assert(ISA_COUNT + 2 == sizeof isas / sizeof *isas, "instruction sets");
 
@@ -77,6 +80,15 @@ const struct option_spec option_table[OPT_COUNT] = {
                             .max = 100, .help = "make tokens of the last 64 less likely; 1: off"},
     [OPT_SEED] = {"seed", 0, OPTION_INT, .value = "N", .max = 9007199254740992.0,
                   .help = "seed of the dice; without it each run has its own"},
+    [OPT_THINK] = {"think", 0, OPTION_ENUM, .names = thinking,
+                   .help = "whether the model thinks before it answers, or how much, where it lets "
+                           "itself be told"},
+    [OPT_SESSION] = {"session", 0, OPTION_STRING, .value = "FILE",
+                     .help = "go on with the conversation in FILE, if it is there, and keep it "
+                             "there"},
+    [OPT_CTX_SHIFT] = {"ctx-shift", 0, OPTION_FLAG,
+                       .help = "when the context is full, forget the oldest turns without asking"},
+    [OPT_VERBOSE] = {"verbose", 'v', OPTION_FLAG, .help = "tell the times of each answer"},
 
     [OPT_FULL] = {"full", 0, OPTION_FLAG, .help = "every tensor and every value in full length"},
     [OPT_WINDOW] = {"window", 0, OPTION_STRING, .value = "FIRST-LAST",

@@ -370,6 +370,21 @@ int options_parse(struct options *o, const struct verb *v, int argc, char **argv
     return 0;
 }
 
+int options_change(struct options *o, enum option_id id, const char *label, const char *text,
+                   struct err *e)
+{
+    struct option_value *v = &o->value[id], next = *v;
+    CHECK(v->known);
+    if (!text)
+        next.set = next.given = next.typed = false;
+    else if (parse_value(&next, &option_table[id], label, text, e))
+        return ERR_USAGE;
+    else
+        next.given = true;
+    *v = next;
+    return 0;
+}
+
 void options_free(struct options *o)
 {
     free(o->args);

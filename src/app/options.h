@@ -50,6 +50,10 @@ enum option_id {
     OPT_MIN_P,
     OPT_REPEAT_PENALTY,
     OPT_SEED,
+    OPT_THINK,
+    OPT_SESSION,
+    OPT_CTX_SHIFT,
+    OPT_VERBOSE,
     // files
     OPT_FULL,
     OPT_WINDOW,
@@ -151,6 +155,10 @@ const struct verb *verb_find(const char *name); // NULL: none
 // After --help nothing else is looked at.
 int options_parse(struct options *o, const struct verb *v, int argc, char **argv, struct err *e);
 void options_free(struct options *o);
+// Gives an option of the verb another value, in the course of a conversation; NULL takes away what
+// was given, of options that need no value. ERR_USAGE calls it `label`. `text` must stay.
+int options_change(struct options *o, enum option_id id, const char *label, const char *text,
+                   struct err *e);
 
 // The option must be one of the verb's and of the right type, and set (except for strings).
 bool options_given(const struct options *o, enum option_id id);

@@ -1,8 +1,6 @@
 // The prompt: see prompt.h.
 #include "app/prompt.h"
 
-#include "text/chat.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,65 +65,4 @@ void prompt_free(struct prompt *p)
 {
     free(p->text);
     *p = (struct prompt){0};
-}
-
-// Bytes that are no UTF-8 are passed on.
-static json_t *message(const char *role, const char *text, size_t length)
-{
-    json_t *content = json_stringn(text, length);
-    if (!content)
-        content = json_stringn_nocheck(text, length);
-    return json_pack("{ss so}", "role", role, "content", content);
-}
-
-// What is said, after what the system is told. NULL: no memory.
-static json_t *messages_of(const struct prompt *p, const char *system)
-{
-    size_t length = p->length; // the newline that ends a piped line is not part of what is said
-    length -= length && p->text[length - 1] == '\n';
-    json_t *list = json_array();
-    bool made =
-        list &&
-        (!system || !json_array_append_new(list, message("system", system, strlen(system)))) &&
-        !json_array_append_new(list, message("user", p->text, length));
-    if (!made) {
-        json_decref(list);
-        return NULL;
-    }
-    return list;
-}
-
-static int encode_chat(struct prompt *p, const struct chat *c, const char *system, struct ids *out,
-                       struct err *e)
-{
-    struct chat_request r = {.messages = messages_of(p, system), .answer = true};
-    if (!r.messages)
-        return err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
-    int rc = chat_encode(c, &r, out, NULL, e);
-    json_decref(r.messages);
-    return rc;
-}
-
-int prompt_encode(struct prompt *p, const struct gguf *g, const struct vocab *v,
-                  const struct options *o, struct ids *out, struct err *e)
-{
-    const char *system = options_text(o, OPT_SYSTEM);
-    bool raw = options_flag(o, OPT_RAW);
-    struct chat *c = NULL;
-    int rc = raw ? 0 : chat_open(&c, g, v, e);
-    if (rc)
-        return rc;
-    p->chat = c;
-    if (system && !c)
-        rc = err_set(e, ERR_USAGE, "--system needs a conversation, but %s",
-                     raw ? "--raw continues plain text; use one of the two"
-                         : "this model has no chat template and no ChatML tokens; write it into "
-                           "the prompt");
-    if (!rc)
-        rc = c ? encode_chat(p, c, system, out, e)
-               : vocab_encode(v, p->text, p->length, ENCODE_SPECIAL, out, e);
-    if (!rc && !out->n)
-        rc = err_set(e, ERR_USAGE, "the prompt is empty, and this model cannot begin with nothing");
-    chat_free(c);
-    return rc;
 }

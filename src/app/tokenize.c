@@ -8,6 +8,7 @@
 #include "app/prompt.h"
 #include "app/verbs.h"
 #include "gguf/gguf.h"
+#include "text/vocab.h"
 
 #include <ctype.h>
 #include <stdio.h>

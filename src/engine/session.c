@@ -84,6 +84,11 @@ void session_free(struct session *s)
     free(s);
 }
 
+int session_n_vocab(const struct session *s)
+{
+    return s->pipeline->info.hparams->n_vocab;
+}
+
 size_t session_length(const struct session *s)
 {
     return s->n_done;

@@ -40,6 +40,7 @@ int session_new(struct session **out, struct pipeline *p, const struct session_o
 // Takes its tokens out of the pipeline's cache.
 void session_free(struct session *s);
 
+int session_n_vocab(const struct session *s);
 size_t session_length(const struct session *s); // tokens computed
 const int32_t *session_tokens(const struct session *s);
 size_t session_room(const struct session *s); // tokens that the context still takes

@@ -18,7 +18,7 @@ aarch64_lacks() {
             return
         fi
     done
-    PKG_CONFIG_LIBDIR=$libraries pkg-config --exists openssl jansson libpcre2-8 libutf8proc ||
+    PKG_CONFIG_LIBDIR=$libraries pkg-config --exists openssl jansson libpcre2-8 libutf8proc libedit ||
         echo "no arm64 libraries here (script/bootstrap arm)"
 }
 
