@@ -23,7 +23,7 @@ static bool stop(void *ctx)
 }
 
 // What this machine could never run is said at once and not to a head.
-static int try_model(const char *path, struct err *e)
+static int try_model(const char *path, struct layer_set *has, struct err *e)
 {
     struct gguf *g;
     struct model *m;
@@ -31,6 +31,9 @@ static int try_model(const char *path, struct err *e)
     if (rc)
         return rc;
     rc = model_open(&m, g, e);
+    for (int i = 0; !rc && i < model_hparams(m)->n_layers; i++)
+        if (model_has_layer(m, i))
+            layer_set_add(has, i, i + 1);
     if (!rc)
         model_free(m);
     gguf_free(g);
@@ -42,12 +45,14 @@ static int run(const struct options *o, struct err *e)
     char folder[IDENTITY_PATH], path[MODEL_PATH_BYTES], host[128] = "";
     const char *listen = options_text(o, OPT_LISTEN), *text = options_arg(o, 0);
     struct token token;
+    struct layer_set has = {{0}};
     int isa = options_enum(o, OPT_ISA);
     struct worker_options w = {
         .folder = folder,
         .name = options_text(o, OPT_NAME),
         .token = &token,
         .model_path = path,
+        .layers = &has,
         .n_threads = (int)options_int(o, OPT_THREADS),
         .pin = (enum pin)options_enum(o, OPT_PIN),
         .isa = isa < ISA_COUNT ? (enum isa)isa : ISA_COUNT,
@@ -59,7 +64,7 @@ static int run(const struct options *o, struct err *e)
     if (!rc)
         rc = model_path_find(options_text(o, OPT_MODEL), path, sizeof path, e);
     if (!rc)
-        rc = try_model(path, e);
+        rc = try_model(path, &has, e);
     if (!rc)
         rc = identity_folder(folder, e);
     if (!rc && listen)
@@ -77,7 +82,8 @@ const struct verb verb_join = {
     .usage = "TOKEN",
     .text = "TOKEN is what the head printed: rondo run MODEL --workers 2. This machine loads only "
             "the layers that the head gives it, from a file of its own that must be the same "
-            "model. When a head ends, the worker waits for the next one; Ctrl-C ends it.\n\nThe "
+            "model, or a slice of it (rondo slice). When a head ends, the worker waits for the "
+            "next one; Ctrl-C ends it.\n\nThe "
             "head remembers this machine: once joined, it may come again when the token has "
             "expired.",
     .options = (const struct verb_option[]){{OPT_MODEL, "demo"},

@@ -57,6 +57,8 @@ enum option_id {
     // files
     OPT_FULL,
     OPT_WINDOW,
+    OPT_SLICE_LAYERS,
+    OPT_ENDS,
     OPT_SHAPE,
     OPT_ARCH,
     OPT_TYPE,

@@ -7,6 +7,8 @@
 #include "app/printable.h"
 #include "app/verbs.h"
 #include "base/check.h"
+#include "model/slice_keys.h"
+#include "plan/layer_set.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -62,6 +64,22 @@ static void print_shape(const struct gguf *g)
         printf("%-13s %" PRIu64 " tokens\n", "vocabulary", tokens->count);
 }
 
+static void print_slice(const struct gguf *g)
+{
+    uint64_t n_layers;
+    struct slice slice;
+    struct layer_set layers;
+    struct err e = {0};
+    char text[LAYER_SET_TEXT];
+    if (!arch_number(g, "block_count", &n_layers) || n_layers > MODEL_MAX_LAYERS ||
+        slice_read(&slice, g, (int)n_layers, &e) || !slice.some)
+        return;
+    memcpy(layers.bits, slice.layers, sizeof layers.bits);
+    layer_set_text(&layers, text);
+    printf("%-13s a slice with layers %s of %" PRIu64 "%s\n", "holds", text, n_layers,
+           slice.ends ? ", embedding and output" : "");
+}
+
 static void print_head(const struct gguf *g, const struct inventory *v)
 {
     char size[AMOUNT_BYTES], weights[AMOUNT_BYTES], parameters[AMOUNT_BYTES];
@@ -84,6 +102,7 @@ static void print_head(const struct gguf *g, const struct inventory *v)
                8 * (double)v->whole.bytes / (double)v->whole.parameters);
     putchar('\n');
     print_shape(g);
+    print_slice(g);
 }
 
 // ---- layers ------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ const struct verb *const verbs[] = {
     &verb_perplexity,
     &verb_bench,
     &verb_prepack,
+    &verb_slice,
     &verb_synth,
     &verb_version,
     NULL,

@@ -50,12 +50,74 @@ static void broken(struct deploy *d, struct deploy_actions *out)
     disband(d, d->phase == DEPLOY_RUNNING ? DEPLOY_IDLE : DEPLOY_GATHERING, out);
 }
 
+// Who could be which node: members that wait, the earliest first, and the node each is to be.
+struct seating {
+    const struct deploy *d;
+    int n_members, members[MEMBERSHIP_MAX];
+    int node[MEMBERSHIP_MAX]; // of members[i]; -1: none
+};
+
+// Finds a place for `node` at a member that is free, else at one whose own node can move (an
+// augmenting path of bipartite matching). `seen`: members that were tried.
+static bool seat(struct seating *s, int node, bool seen[MEMBERSHIP_MAX])
+{
+    const struct deploy *d = s->d;
+    for (int moving = 0; moving < 2; moving++)
+        for (int i = 0; i < s->n_members; i++) {
+            if (seen[i] || (s->node[i] >= 0) != moving ||
+                !layer_set_covers(&d->has[s->members[i]], &d->needs[node]))
+                continue;
+            seen[i] = true;
+            if (!moving || seat(s, s->node[i], seen)) {
+                s->node[i] = node;
+                return true;
+            }
+        }
+    return false;
+}
+
+// Seats as many nodes as can be; their number, and the first that found nobody.
+static int seat_all(struct seating *s, const struct deploy *d, int *unserved)
+{
+    int waiting[MEMBERSHIP_MAX], seated = 0;
+    int n = membership_list(&d->members, MEMBER_PAIRED, waiting, MEMBERSHIP_MAX);
+    *s = (struct seating){.d = d};
+    for (int i = 0; i < n; i++)
+        if (d->told[waiting[i]]) {
+            s->node[s->n_members] = -1;
+            s->members[s->n_members++] = waiting[i];
+        }
+    *unserved = -1;
+    for (int node = 0; node < d->n_workers; node++) {
+        bool seen[MEMBERSHIP_MAX] = {false};
+        if (seat(s, node, seen))
+            seated++;
+        else if (*unserved < 0)
+            *unserved = node;
+    }
+    return seated;
+}
+
+int deploy_unserved(const struct deploy *d, int *node)
+{
+    struct seating s;
+    if (d->phase != DEPLOY_GATHERING)
+        return 0;
+    int seated = seat_all(&s, d, node);
+    return s.n_members < d->n_workers ? 0 : d->n_workers - seated;
+}
+
 static void gather(struct deploy *d, int64_t now_ns, struct deploy_actions *out)
 {
+    struct seating s;
+    int unserved;
     if (d->phase != DEPLOY_GATHERING || now_ns < d->not_before_ns)
         return;
-    if (membership_list(&d->members, MEMBER_PAIRED, d->ring, d->n_workers) < d->n_workers)
+    if (seat_all(&s, d, &unserved) < d->n_workers)
         return;
+    for (int i = 0; i < s.n_members; i++)
+        if (s.node[i] >= 0)
+            d->ring[s.node[i]] = s.members[i];
     membership_next_epoch(&d->members);
     d->edge_open = false;
     act(out, DEPLOY_DO_MAKE, -1, -1);
@@ -167,11 +229,21 @@ void deploy_step(struct deploy *d, const struct deploy_event *event, int64_t now
         CHECK(d->phase == DEPLOY_IDLE);
         CHECK(event->n_workers >= 1 && event->n_workers < PLAN_MAX_NODES);
         d->n_workers = event->n_workers;
+        for (int i = 0; i < d->n_workers; i++)
+            d->needs[i] =
+                event->table ? layer_set_of_node(event->table, i) : (struct layer_set){{0}};
         d->not_before_ns = now_ns;
         d->phase = DEPLOY_GATHERING;
         break;
     case DEPLOY_JOINED:
         membership_join(&d->members, event->member);
+        d->told[event->member] = false;
+        break;
+    case DEPLOY_HAS:
+        if (membership_state(&d->members, event->member) == MEMBER_GONE)
+            break;
+        d->has[event->member] = *event->layers;
+        d->told[event->member] = true;
         break;
     case DEPLOY_LOST:
         lost(d, event->member, out);

@@ -11,7 +11,7 @@
 #pragma once
 
 #include "cluster/membership.h"
-#include "plan/windows.h"
+#include "plan/layer_set.h"
 
 enum {
     DEPLOY_LINK_MS = 15000, // from GO until every edge is open
@@ -30,6 +30,7 @@ enum deploy_phase {
 enum deploy_event_kind {
     DEPLOY_BEGIN,     // a ring of `n_workers` and the head is wanted
     DEPLOY_JOINED,    // member
+    DEPLOY_HAS,       // member: the layers of its file; before, it is given nothing
     DEPLOY_LOST,      // member: its link ended, or it is silent or hung
     DEPLOY_READY,     // member, epoch
     DEPLOY_NOT_READY, // member, epoch: cannot load, or cannot reach its next node
@@ -45,6 +46,8 @@ struct deploy_event {
     enum deploy_event_kind kind;
     int member, n_workers;
     uint32_t epoch;
+    const struct window_table *table; // BEGIN: who needs which layers; NULL: nobody needs any
+    const struct layer_set *layers;   // HAS
 };
 
 enum deploy_action_kind {
@@ -70,16 +73,22 @@ struct deploy_actions {
 struct deploy {
     enum deploy_phase phase;
     struct membership members;
-    int n_workers;            // of the ring that is wanted
-    int ring[PLAN_MAX_NODES]; // the member that is node i, from LOADING on
-    bool edge_open;           // the head's own
-    int64_t not_before_ns;    // GATHERING: a pause
-    int64_t link_deadline_ns; // LINKING
+    int n_workers;                          // of the ring that is wanted
+    int ring[PLAN_MAX_NODES];               // the member that is node i, from LOADING on
+    struct layer_set needs[PLAN_MAX_NODES]; // by node
+    struct layer_set has[MEMBERSHIP_MAX];   // by member
+    bool told[MEMBERSHIP_MAX];              // a member has said what it has
+    bool edge_open;                         // the head's own
+    int64_t not_before_ns;                  // GATHERING: a pause
+    int64_t link_deadline_ns;               // LINKING
 };
 
 void deploy_init(struct deploy *d, uint32_t epoch);
 // Replaces what is in `out`.
 void deploy_step(struct deploy *d, const struct deploy_event *event, int64_t now_ns,
                  struct deploy_actions *out);
+// How many of the workers' nodes wait for somebody who has their layers although enough have come;
+// *node is the first such. 0 when that is not the matter.
+int deploy_unserved(const struct deploy *d, int *node);
 // The node that a member is in the present plan; -1: none.
 int deploy_node(const struct deploy *d, int member);

@@ -81,6 +81,28 @@ static void compare_isa(struct node *n, int member, const struct wire_ready *rea
     node_note(n, text);
 }
 
+static int take_have(struct node *n, int member, const struct frame *f, struct err *e)
+{
+    struct wire_have m;
+    struct layer_set layers;
+    int node, rc = frame_read_have(&m, f->bytes, f->size, e);
+    if (rc)
+        return rc;
+    memcpy(layers.bits, m.layers, sizeof layers.bits);
+    node_step(n, &(struct deploy_event){.kind = DEPLOY_HAS, .member = member, .layers = &layers});
+    if (deploy_unserved(&n->deploy, &node)) {
+        char text[480], needed[LAYER_SET_TEXT], has[LAYER_SET_TEXT];
+        layer_set_text(&n->deploy.needs[node], needed);
+        layer_set_text(&layers, has);
+        snprintf(text, sizeof text,
+                 "no worker has layers %s, which one of them is to run (%s has %s); give one the "
+                 "whole model or a slice with them",
+                 needed, n->peers[member].name, has);
+        node_note(n, text);
+    }
+    return 0;
+}
+
 static int take_frame_of(struct node *n, int member, const struct frame *f, struct err *e)
 {
     struct wire_header h;
@@ -105,6 +127,8 @@ static int take_frame_of(struct node *n, int member, const struct frame *f, stru
         return take_sentence(n, member, f, &h, e);
     case WIRE_TIMING:
         return take_timing(n, member, f, &h, e);
+    case WIRE_HAVE:
+        return take_have(n, member, f, e);
     default:
         return err_set(e, ERR_FAILED, "it sent a message of type %u, which is not a head's",
                        h.type);
@@ -198,7 +222,8 @@ static bool look_around(struct node *n)
     n->why.code = 0;
     if (begin)
         node_step(n, &(struct deploy_event){.kind = DEPLOY_BEGIN,
-                                            .n_workers = n->ring.table.n_nodes - 1});
+                                            .n_workers = n->ring.table.n_nodes - 1,
+                                            .table = &n->ring.table});
     if (stop)
         node_step(n, &(struct deploy_event){.kind = DEPLOY_STOP});
     return !stop;

@@ -137,6 +137,8 @@ int offer_check(const struct wire_offer *offer, const struct wire_layer *layers,
                 return rc;
             if (next == end || next->layer != (uint32_t)i)
                 return err_set(e, ERR_FAILED, "the head's offer has no digest of layer %d", i);
+            if (!model_has_layer(m, i))
+                return err_set(e, ERR_FAILED, "%s is a slice without layer %d", model_file(m), i);
             snprintf(how, sizeof how, "the weights of layer %d differ", i);
             if (memcmp(next->digest, digest.bytes, sizeof digest.bytes))
                 return other_model(offer, m, how, e);

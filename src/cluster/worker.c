@@ -357,11 +357,25 @@ static void take_frame_of_head(struct worker *w, struct frame *f)
     frame_release(f);
 }
 
+// What the head asks before it gives out layers.
+static void say_have(struct worker *w)
+{
+    struct frame *f = take_frame(w);
+    struct wire_have m;
+    memset(m.layers, 0xff, sizeof m.layers);
+    if (w->o.layers)
+        memcpy(m.layers, w->o.layers->bits, sizeof m.layers);
+    if (f)
+        frame_write_have(f, &m);
+    send_head(w, f);
+}
+
 static void opened(struct worker *w)
 {
     liveness_init(&w->liveness, clock_ns());
     w->open = w->was_in = true;
     step(w, FOLLOW_HEAD_OPEN, 0);
+    say_have(w);
     say(w, "joined %s; waiting for work", w->head_name);
 }
 

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "cluster/token.h"
 #include "kernels/kernels.h"
+#include "plan/layer_set.h"
 #include "weights/weights.h"
 
 #include <stdbool.h>
@@ -16,10 +17,11 @@ struct worker_options {
     const char *folder; // identity_folder
     const char *name;   // for people; NULL: the machine's
     const struct token *token;
-    const char *model_path; // opened when a head offers something
-    const char *host;       // to listen on; NULL: all interfaces
-    uint16_t port;          // 0: any
-    int n_threads;          // 0: pool_default_threads()
+    const char *model_path;         // opened when a head offers something
+    const struct layer_set *layers; // that the file has; NULL: all of them
+    const char *host;               // to listen on; NULL: all interfaces
+    uint16_t port;                  // 0: any
+    int n_threads;                  // 0: pool_default_threads()
     enum pin pin;
     enum isa isa; // ISA_COUNT: isa_detect()
     enum weights_form form;

@@ -6,6 +6,7 @@
 #include "model/arch.h"
 #include "model/hparams_keys.h"
 #include "model/rope.h"
+#include "model/slice_keys.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -155,12 +156,25 @@ static void read_experts(struct keys *r, struct hparams *h)
     x->n_ff = keys_int(r, "expert_feed_forward_length", 1, MAX_FF, h->n_ff);
 }
 
+// A slice may be without the embedding.
+static bool vocab_of_slice(const struct keys *r, struct hparams *h)
+{
+    const struct gguf_key *tokens = gguf_find(r->g, "tokenizer.ggml.tokens");
+    if (!gguf_find(r->g, SLICE_KEY_LAYERS) || !tokens || tokens->type != GGUF_ARRAY ||
+        tokens->count < 1 || tokens->count > MAX_VOCAB)
+        return false;
+    h->n_vocab = (int)tokens->count;
+    return true;
+}
+
 // The embedding has a row for each token: the vocabulary's size is its shape, and every other place
 // that names it must agree.
 static void read_vocab(struct keys *r, struct hparams *h)
 {
     const struct gguf_tensor *t = gguf_find_tensor(r->g, "token_embd.weight");
     if (r->rc)
+        return;
+    if (!t && vocab_of_slice(r, h))
         return;
     if (!t) {
         r->rc = err_set(r->e, ERR_FAILED,

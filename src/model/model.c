@@ -21,6 +21,8 @@ static int pieces_of(const struct model *m, int layer, const struct layer_pieces
     }
     int n = 0;
     *out = ends;
+    if (!model_has_layer(m, layer))
+        return 0;
     ends[n++] = (struct layer_pieces){.first = m->embed.piece, .n = 1};
     ends[n++] = (struct layer_pieces){.first = m->norm.piece, .n = 1};
     if (!m->h.tied_output)
@@ -57,20 +59,29 @@ static void refuse_strangers(struct tensors *t, const struct model *m)
     free(used);
 }
 
+static void find_ends(struct tensors *t, struct model *m)
+{
+    const struct hparams *h = &m->h;
+    tensors_matrix(t, &m->embed, "token_embd.weight", h->n_embd, h->n_vocab);
+    tensors_vector(t, &m->norm, "output_norm.weight", h->n_embd, TENSOR_REQUIRED);
+    m->output = m->embed;
+    if (!h->tied_output)
+        tensors_matrix(t, &m->output, "output.weight", h->n_embd, h->n_vocab);
+}
+
 static void find_all(struct tensors *t, struct model *m)
 {
     const struct hparams *h = &m->h;
     bool both = h->rope_scaling == ROPE_SCALING_LONG; // a set of factors for short contexts, too
-    tensors_matrix(t, &m->embed, "token_embd.weight", h->n_embd, h->n_vocab);
-    tensors_vector(t, &m->norm, "output_norm.weight", h->n_embd, TENSOR_REQUIRED);
+    if (m->slice.ends)
+        find_ends(t, m);
     if (both)
         tensors_vector(t, &m->rope_long, "rope_factors_long.weight", h->n_rot / 2, TENSOR_REQUIRED);
     tensors_vector(t, &m->rope_factors, both ? "rope_factors_short.weight" : "rope_freqs.weight",
                    h->n_rot / 2, both ? TENSOR_REQUIRED : TENSOR_OPTIONAL);
-    m->output = m->embed;
-    if (!h->tied_output)
-        tensors_matrix(t, &m->output, "output.weight", h->n_embd, h->n_vocab);
     for (t->layer = 0; t->layer < h->n_layers && !t->rc; t->layer++) {
+        if (!model_has_layer(m, t->layer))
+            continue;
         t->into = &m->layers[t->layer];
         layer_find(t, t->into);
     }
@@ -88,6 +99,9 @@ int model_open(struct model **out, const struct gguf *g, struct err *e)
     if (rc)
         goto fail;
     m->arch = arch_find(m->h.arch);
+    rc = slice_read(&m->slice, g, m->h.n_layers, e);
+    if (rc)
+        goto fail;
     m->layers = calloc((size_t)m->h.n_layers, sizeof *m->layers);
     if (!m->layers) {
         rc = err_set(e, ERR_NO_MEMORY, "no memory for the model's table of tensors");
@@ -134,11 +148,20 @@ static int add_tensor(struct digest_state *all, const struct model *m, uint32_t 
     return rc;
 }
 
+bool model_has_layer(const struct model *m, int layer)
+{
+    return slice_has(&m->slice, layer, m->h.n_layers);
+}
+
 int model_layer_digest(const struct model *m, int layer, struct digest *out, struct err *e)
 {
     struct layer_pieces ends[MAX_ENDS];
     const struct layer_pieces *pieces;
     int n = pieces_of(m, layer, &pieces, ends), rc = 0;
+    if (layer < m->h.n_layers && !model_has_layer(m, layer)) {
+        *out = slice_digest(&m->slice, layer);
+        return 0;
+    }
     struct digest_state *all = digest_begin();
     for (int i = 0; i < n && !rc; i++)
         rc = add_tensor(all, m, pieces[i].first, e);
@@ -155,9 +178,8 @@ int model_layer_digest(const struct model *m, int layer, struct digest *out, str
 struct digest model_digest(const struct model *m)
 {
     const struct hparams *h = &m->h;
-    const int32_t numbers[] = {h->n_layers,       h->n_embd,      h->n_heads,  h->n_kv_heads,
-                               h->head_dim,       h->n_ff,        h->n_vocab,  h->n_rot,
-                               h->context_length, h->tied_output, h->attn_bias};
+    const int32_t numbers[] = {h->n_layers, h->n_embd,  h->n_heads, h->n_kv_heads,    h->head_dim,
+                               h->n_ff,     h->n_vocab, h->n_rot,   h->context_length};
     const float reals[] = {h->rms_eps, h->rope_theta, h->rope_scale};
     struct digest metadata = gguf_metadata_digest(m->g);
     struct digest_state *s = digest_begin();

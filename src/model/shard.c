@@ -22,6 +22,7 @@
 #include "model/rope.h"
 #include "model/shard_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,14 +69,31 @@ struct shard {
 
 // ---- sizing ------------------------------------------------------------------------------------
 
-static int check_options(const struct shard_options *o, const struct hparams *h, struct err *e)
+static int absent(const struct model *m, const char *what, struct err *e)
+{
+    return err_set(e, ERR_FAILED,
+                   "%s is a slice of the model without its %s; use the whole file here, or a slice "
+                   "with what this node is to run",
+                   gguf_path(m->g), what);
+}
+
+static int check_options(const struct shard_options *o, const struct model *m, struct err *e)
 {
     if (o->max_batch < 1 || o->max_batch > BATCH_MAX_TOKENS)
         return err_set(e, ERR_USAGE, "a batch of %d tokens is not possible; ask for 1 to %d",
                        o->max_batch, BATCH_MAX_TOKENS);
-    for (int i = 0; i < o->n_windows; i++)
+    for (int i = 0; i < o->n_windows; i++) {
         CHECK(o->windows[i].lo >= 0 && o->windows[i].lo <= o->windows[i].hi &&
-              o->windows[i].hi <= h->n_layers);
+              o->windows[i].hi <= m->h.n_layers);
+        for (int y = o->windows[i].lo; y < o->windows[i].hi; y++)
+            if (!model_has_layer(m, y)) {
+                char what[24];
+                snprintf(what, sizeof what, "layer %d", y);
+                return absent(m, what, e);
+            }
+    }
+    if (o->ends && !model_has_layer(m, m->h.n_layers))
+        return absent(m, "embedding and output", e);
     return 0;
 }
 
@@ -257,7 +275,7 @@ static uint64_t shard_reserved(const struct shard *s)
 int shard_new(struct shard **out, const struct model *m, struct weights *w, struct backend *b,
               const struct shard_options *o, struct err *e)
 {
-    int rc = check_options(o, &m->h, e);
+    int rc = check_options(o, m, e);
     if (rc)
         return rc;
     struct shard *s = calloc(1, sizeof *s);

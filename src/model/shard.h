@@ -20,7 +20,11 @@ int model_open(struct model **out, const struct gguf *g, struct err *e);
 void model_free(struct model *m);
 const struct hparams *model_hparams(const struct model *m);
 const struct gguf *model_gguf(const struct model *m);
-// Digest of the tensors of layer `layer`; layer = n_layers: embedding, norms and output.
+// Whether the file has layer `layer`; layer = n_layers: embedding, norm and output. A slice (rondo
+// slice) has some only.
+bool model_has_layer(const struct model *m, int layer);
+// Digest of the tensors of layer `layer`, also of one that a slice leaves out; layer = n_layers:
+// embedding, norm and output, which must be there.
 int model_layer_digest(const struct model *m, int layer, struct digest *out, struct err *e);
 // Digest of hyper-parameters and vocabulary.
 struct digest model_digest(const struct model *m);
@@ -45,7 +49,8 @@ struct shard_options {
 void shard_need(const struct model *m, struct weights *w, const struct window *windows,
                 int n_windows, bool ends);
 
-// Sizes everything, allocates it, and settles how its weights lie.
+// Sizes everything, allocates it, and settles how its weights lie. Refuses layers that the file
+// does not have.
 int shard_new(struct shard **out, const struct model *m, struct weights *w, struct backend *b,
               const struct shard_options *o, struct err *e);
 void shard_free(struct shard *s);

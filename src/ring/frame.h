@@ -60,6 +60,7 @@ int frame_read_plan(struct wire_plan *out, const struct wire_window **windows, c
                     size_t size, struct err *e);
 int frame_read_roster(struct wire_roster *out, const struct wire_peer **peers, const void *data,
                       size_t size, struct err *e);
+int frame_read_have(struct wire_have *out, const void *data, size_t size, struct err *e);
 int frame_read_ready(struct wire_ready *out, const void *data, size_t size, struct err *e);
 int frame_read_heartbeat(struct wire_heartbeat *out, const void *data, size_t size, struct err *e);
 int frame_read_timing(struct wire_timing *out, const struct wire_time **times, const void *data,
@@ -91,6 +92,7 @@ void frame_write_plan(struct frame *f, uint32_t epoch, const struct wire_plan *m
                       const struct wire_window *windows);
 void frame_write_roster(struct frame *f, uint32_t epoch, const struct wire_roster *m,
                         const struct wire_peer *peers);
+void frame_write_have(struct frame *f, const struct wire_have *m);
 void frame_write_ready(struct frame *f, uint32_t epoch, const struct wire_ready *m);
 void frame_write_heartbeat(struct frame *f, const struct wire_heartbeat *m);
 void frame_write_timing(struct frame *f, uint32_t epoch, const struct wire_timing *m,

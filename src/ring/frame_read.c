@@ -16,6 +16,7 @@ static const char *const type_names[WIRE_TYPE_COUNT] = {
     [WIRE_FAILED] = "FAILED",       [WIRE_GO] = "GO",
     [WIRE_LINKED] = "LINKED",       [WIRE_END] = "END",
     [WIRE_LEAVE] = "LEAVE",         [WIRE_PASS] = "PASS",
+    [WIRE_HAVE] = "HAVE",
 };
 
 static int malformed(struct err *e, enum wire_type type, const char *what)
@@ -288,6 +289,19 @@ int frame_read_ready(struct wire_ready *out, const void *data, size_t size, stru
         return malformed(e, WIRE_READY, "its size");
     if (!name_valid(m.isa, sizeof m.isa))
         return malformed(e, WIRE_READY, "its instruction set");
+    *out = m;
+    return 0;
+}
+
+int frame_read_have(struct wire_have *out, const void *data, size_t size, struct err *e)
+{
+    struct wire_header h;
+    struct wire_have m;
+    int rc = part(&h, WIRE_HAVE, data, size, &m, sizeof m, e);
+    if (rc)
+        return rc;
+    if (h.size != sizeof m)
+        return malformed(e, WIRE_HAVE, "its size");
     *out = m;
     return 0;
 }

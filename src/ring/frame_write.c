@@ -93,6 +93,11 @@ void frame_write_ready(struct frame *f, uint32_t epoch, const struct wire_ready 
     fill(f, header_of(WIRE_READY, epoch), m, sizeof *m, NULL, 0);
 }
 
+void frame_write_have(struct frame *f, const struct wire_have *m)
+{
+    fill(f, header_of(WIRE_HAVE, 0), m, sizeof *m, NULL, 0);
+}
+
 void frame_write_heartbeat(struct frame *f, const struct wire_heartbeat *m)
 {
     fill(f, header_of(WIRE_HEARTBEAT, 0), m, sizeof *m, NULL, 0);

@@ -15,7 +15,7 @@
 
 enum {
     WIRE_MAGIC = 0x4f444e52, // "RNDO"
-    WIRE_VERSION = 1,
+    WIRE_VERSION = 2,
 
     WIRE_MAX_NODES = 32,
     WIRE_MAX_ROUNDS = 64,
@@ -53,6 +53,7 @@ enum wire_type {
     WIRE_END,       // head: this ring is over, wait for the next head; a sentence
     WIRE_LEAVE,     // both: I go, a sentence
     WIRE_PASS,      // pass links only
+    WIRE_HAVE,      // worker: the layers that its file has; the first frame after WELCOME
     WIRE_TYPE_COUNT,
 };
 
@@ -106,6 +107,11 @@ struct wire_sentence {
 _Static_assert(sizeof(struct wire_sentence) == 504, "wire");
 
 // ---- Making a ring.
+
+struct wire_have {
+    uint8_t layers[WIRE_MAX_LAYERS / 8]; // layer i is bit i % 8 of byte i / 8
+};
+_Static_assert(sizeof(struct wire_have) == 128, "wire");
 
 enum wire_activation { WIRE_F32, WIRE_F16, WIRE_ACTIVATION_COUNT };
 enum wire_kv { WIRE_KV_F32, WIRE_KV_F16, WIRE_KV_Q8_0, WIRE_KV_COUNT };

@@ -250,6 +250,8 @@ static void connect_worker(struct sim *s, int w)
     s->member_worker[member] = w;
     worker_event(s, w, FOLLOW_HEAD_OPEN, 0);
     head_event(s, (struct deploy_event){.kind = DEPLOY_JOINED, .member = member});
+    head_event(s, (struct deploy_event){
+                      .kind = DEPLOY_HAS, .member = member, .layers = &(struct layer_set){{0}}});
 }
 
 // An edge opens when the next node of the ring is there and has the same ring.
@@ -426,6 +428,13 @@ static struct deploy_actions step(struct deploy *d, enum deploy_event_kind kind,
     struct deploy_event e = {
         .kind = kind, .member = member, .n_workers = 2, .epoch = d->members.epoch};
     deploy_step(d, &e, 0, &a);
+    if (kind == DEPLOY_JOINED) { // nobody is given anything before it has said what it has
+        static const struct layer_set nothing;
+        assert_int_equal(a.n, 0);
+        e.kind = DEPLOY_HAS;
+        e.layers = &nothing;
+        deploy_step(d, &e, 0, &a);
+    }
     return a;
 }
 
@@ -483,10 +492,74 @@ static void late_answers_to_an_earlier_plan_are_ignored(void **state)
     assert_int_equal(membership_state(&d.members, 0), MEMBER_OFFERED);
 }
 
+// Whether nodes [node, n) find members among those that are not taken.
+static bool can_seat(const struct layer_set *needs, int node, int n, const struct layer_set *has,
+                     int n_members, unsigned taken)
+{
+    if (node == n)
+        return true;
+    for (int i = 0; i < n_members; i++)
+        if (!(taken >> i & 1) && layer_set_covers(&has[i], &needs[node]) &&
+            can_seat(needs, node + 1, n, has, n_members, taken | 1u << i))
+            return true;
+    return false;
+}
+
+static void members_get_the_layers_that_they_have(void **state)
+{
+    (void)state;
+    struct rng r;
+    int made = 0, refused = 0;
+    rng_init(&r, 5);
+    for (int round = 0; round < 3000; round++) {
+        int layers[5] = {2, 2, 2, 2, 2}, n = 1 + (int)rng_below(&r, 4), n_members = 0;
+        struct window_table t;
+        struct err e = {0};
+        struct deploy d;
+        struct layer_set has[6], needs[5];
+        struct deploy_actions a = {0};
+        assert_ok(windows_split(&t, 2 * (n + 1), n + 1, layers, 1 + (int)rng_below(&r, 2), &e), &e);
+        for (int i = 0; i < n; i++)
+            needs[i] = layer_set_of_node(&t, i);
+        deploy_init(&d, 0);
+        deploy_step(&d, &(struct deploy_event){.kind = DEPLOY_BEGIN, .n_workers = n, .table = &t},
+                    0, &a);
+        while (d.phase == DEPLOY_GATHERING && n_members < 6) {
+            struct deploy_event event = {.kind = DEPLOY_JOINED, .member = n_members};
+            has[n_members] = (struct layer_set){{0}};
+            for (int i = 0; i <= n; i++) // of some nodes, by chance
+                if (!rng_below(&r, 3))
+                    for (int y = 0; y < t.n_layers; y++) {
+                        struct layer_set node = layer_set_of_node(&t, i);
+                        if (layer_set_has(&node, y))
+                            layer_set_add(&has[n_members], y, y + 1);
+                    }
+            deploy_step(&d, &event, 0, &a);
+            assert_int_equal(a.n, 0);
+            event.kind = DEPLOY_HAS;
+            event.layers = &has[n_members++];
+            deploy_step(&d, &event, 0, &a);
+            bool can = can_seat(needs, 0, n, has, n_members, 0);
+            int node, unserved = deploy_unserved(&d, &node);
+            assert_int_equal(can, d.phase == DEPLOY_LOADING);
+            assert_int_equal(unserved > 0, !can && n_members >= n);
+        }
+        refused += d.phase == DEPLOY_GATHERING;
+        made += d.phase == DEPLOY_LOADING;
+        for (int i = 0; i < n && d.phase == DEPLOY_LOADING; i++) {
+            assert_true(layer_set_covers(&has[d.ring[i]], &needs[i]));
+            for (int j = 0; j < i; j++)
+                assert_int_not_equal(d.ring[i], d.ring[j]);
+        }
+    }
+    assert_true(made > 100 && refused > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ring_is_offered_when_enough_workers_are_there),
+        cmocka_unit_test(members_get_the_layers_that_they_have),
         cmocka_unit_test(an_unfit_worker_is_not_asked_again),
         cmocka_unit_test(late_answers_to_an_earlier_plan_are_ignored),
         cmocka_unit_test(no_misfortune_leaves_anybody_stuck),

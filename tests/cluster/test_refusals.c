@@ -414,7 +414,12 @@ static void a_worker_that_hangs_ends_the_answer(void **state)
     control.hello = (struct wire_hello){.purpose = WIRE_JOIN, .port = door_port(door)};
     frame_name(control.hello.name, sizeof control.hello.name, "sloth");
     assert_ok(link_dial(&control.link, &to, &o, &e), &e);
-    struct frame *f = expect(&control, WIRE_OFFER);
+    struct wire_have have;
+    memset(&have, 0xff, sizeof have);
+    struct frame *f = frame_take(control.pool);
+    frame_write_have(f, &have);
+    send_frame(&control, f);
+    f = expect(&control, WIRE_OFFER);
     struct wire_header offer;
     memcpy(&offer, f->bytes, sizeof offer);
     frame_release(f);

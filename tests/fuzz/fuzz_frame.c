@@ -62,6 +62,9 @@ static void read_running(const void *data, size_t size)
     const struct wire_time *times;
     char text[WIRE_MAX_TEXT + 1];
     int code;
+    struct wire_have have;
+    if (frame_read_have(&have, data, size, NULL) == 0)
+        use(have.layers, sizeof have.layers);
     if (frame_read_ready(&ready, data, size, NULL) == 0)
         use(&ready, sizeof ready);
     if (frame_read_heartbeat(&beat, data, size, NULL) == 0)
