@@ -65,6 +65,12 @@ static int ready(void *data, size_t size, struct err *e)
     return frame_read_ready(&m, data, size, e);
 }
 
+static int have(void *data, size_t size, struct err *e)
+{
+    struct wire_have m;
+    return frame_read_have(&m, data, size, e);
+}
+
 static int heartbeat(void *data, size_t size, struct err *e)
 {
     struct wire_heartbeat m;
@@ -180,6 +186,11 @@ static void write_roster(void)
     frame_write_roster(&out, 3, &m, p);
 }
 
+static void write_have(void)
+{
+    frame_write_have(&out, &(struct wire_have){{1, 2, 3}});
+}
+
 static void write_ready(void)
 {
     frame_write_ready(&out, 3, &(struct wire_ready){1 << 20, 55, "avx2"});
@@ -214,7 +225,7 @@ static const struct sample samples[] = {
     {"PLAN", plan, write_plan},           {"ROSTER", roster, write_roster},
     {"READY", ready, write_ready},        {"HEARTBEAT", heartbeat, write_heartbeat},
     {"TIMING", timing, write_timing},     {"GO", go, write_go},
-    {"PASS", pass, write_pass},
+    {"PASS", pass, write_pass},           {"HAVE", have, write_have},
 };
 enum { N_SAMPLES = sizeof samples / sizeof *samples };
 
