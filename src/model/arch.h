@@ -109,7 +109,7 @@ struct arch {
     bool needs_attn_bias; // q, k and v biases are part of it; else they are used when present
     bool head_norms;      // likewise norms of the heads of q and k
     bool sinks;           // likewise sinks of attention
-    bool expert_biases;   // likewise biases of the router and the experts
+    bool more_biases;     // likewise biases of the output of attention, the router and the experts
     bool reads_window;    // attention.sliding_window, where a file has it
     bool mixture;         // expert_count may be there
     bool gated_shared;    // what the shared experts add goes through a gate

@@ -34,7 +34,8 @@ void attention_find(struct tensors *t, struct layer *y)
     tensors_vector(t, &y->sinks, "attn_sinks.weight", h->n_heads,
                    arch->sinks ? TENSOR_REQUIRED : TENSOR_OPTIONAL);
     tensors_matrix(t, &y->wo, "attn_output.weight", n_q, h->n_embd);
-    tensors_vector(t, &y->bo, "attn_output.bias", h->n_embd, TENSOR_OPTIONAL);
+    tensors_vector(t, &y->bo, "attn_output.bias", h->n_embd,
+                   arch->more_biases ? TENSOR_REQUIRED : TENSOR_OPTIONAL);
 }
 
 void attention_record(struct forward *f, const struct layer *y)

@@ -7,7 +7,7 @@ void mixture_find(struct tensors *t, struct mixture *out)
 {
     const struct experts_hparams *x = &t->h->experts;
     int n_embd = t->h->n_embd;
-    enum presence biases = t->arch->expert_biases ? TENSOR_REQUIRED : TENSOR_OPTIONAL;
+    enum presence biases = t->arch->more_biases ? TENSOR_REQUIRED : TENSOR_OPTIONAL;
     tensors_matrix(t, &out->router, "ffn_gate_inp.weight", n_embd, x->n);
     tensors_vector(t, &out->router_bias, "ffn_gate_inp.bias", x->n, biases);
     tensors_vector(t, &out->choice_bias, "exp_probs_b.bias", x->n, TENSOR_OPTIONAL);

@@ -256,6 +256,58 @@ static void each_tensor_that_is_missing_is_named(void **state)
     }
 }
 
+// Without these a file means something else.
+static bool is_optional(const char *name)
+{
+    static const char *const optional[] = {"output.weight", "rope_freqs.weight",
+                                           "exp_probs_b.bias"};
+    for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
+        if (strstr(name, optional[i]) && !strstr(name, "attn_output"))
+            return true;
+    return false;
+}
+
+static void check_without(const struct tiny_arch *a, const char *name)
+{
+    const char *path = test_file("missing.gguf");
+    struct tiny_model t = a->model;
+    struct err e = {0};
+    struct gguf *g;
+    struct model *m = NULL;
+    t.leave_out = name;
+    tiny_model_write(path, &t);
+    assert_ok(gguf_open(&g, path, &e), &e);
+    int rc = model_open(&m, g, &e);
+    if (is_optional(name))
+        assert_ok(rc, &e);
+    else if (!rc || !strstr(e.text, name) || !strstr(e.text, "is missing"))
+        fail_msg("%s without %s: \"%s\"", a->name, name, rc ? e.text : "accepted");
+    model_free(m);
+    gguf_free(g);
+}
+
+// Nothing that a file of an architecture has is passed over in silence when it is not there.
+static void every_tensor_of_every_architecture_is_needed(void **state)
+{
+    (void)state;
+    static char path[256];
+    for (size_t i = 0; i < n_tiny_archs; i++) {
+        struct err e = {0};
+        struct gguf *g;
+        if (strstr(tiny_archs[i].name, "27b")) // as the small ones
+            continue;
+        snprintf(path, sizeof path, "%s", test_file("arch.gguf"));
+        tiny_model_write(path, &tiny_archs[i].model);
+        assert_ok(gguf_open(&g, path, &e), &e);
+        for (size_t j = 0; j < gguf_n_tensors(g); j++) {
+            const char *name = gguf_tensor_at(g, j)->name.text;
+            if (strncmp(name, "blk.", 4) || !strncmp(name, "blk.1.", 6))
+                check_without(&tiny_archs[i], name);
+        }
+        gguf_free(g);
+    }
+}
+
 static void absent_keys_have_their_defaults(void **state)
 {
     (void)state;
@@ -336,6 +388,7 @@ int main(void)
         cmocka_unit_test(impossible_keys_are_refused_by_name),
         cmocka_unit_test(wrong_tensors_are_refused_by_name),
         cmocka_unit_test(each_tensor_that_is_missing_is_named),
+        cmocka_unit_test(every_tensor_of_every_architecture_is_needed),
         cmocka_unit_test(absent_keys_have_their_defaults),
         cmocka_unit_test(digests_tell_layers_apart),
     };
