@@ -109,6 +109,7 @@ static int load_merges(struct vocab *v, const struct gguf *g, struct err *e)
     for (uint32_t i = 0; i < size; i++)
         v->merges[i].left = -1;
     v->merge_mask = size - 1;
+    v->n_ranks = (uint32_t)k->count;
     for (uint32_t i = 0; i < k->count; i++)
         strange += !add_merge(v, &a, gguf_string_at(k, i), i);
     if (strange)
@@ -180,7 +181,7 @@ static int encode_new_word(struct encoder *x, const char *word, size_t n)
         goto no_memory;
     for (size_t i = 0; i < n; i++)
         merger_add(m, (uint32_t)i, 1, v->byte_id[(uint8_t)word[i]]);
-    if (merger_run(m, v, word, pair_by_list))
+    if (merger_run(m, v, word, pair_by_list, v->n_ranks))
         goto no_memory;
     for (int32_t i = 0; i >= 0; i = m->symbols[i].next) {
         int32_t id = m->symbols[i].id;

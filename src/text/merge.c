@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+enum { LONG_FROM = 2048 }; // symbols
+
 void merger_fini(struct merger *m)
 {
     free(m->symbols);
@@ -104,7 +106,7 @@ static int propose_later(const struct merging *g, int32_t left)
     return rc < 0 ? -1 : 0;
 }
 
-int merger_run(struct merger *m, const struct vocab *v, const char *word, merge_pair *pair)
+int merger_run_short(struct merger *m, const struct vocab *v, const char *word, merge_pair *pair)
 {
     struct merging g = {m, v, word, pair};
     for (size_t i = 0; i + 1 < m->n; i++)
@@ -135,4 +137,12 @@ int merger_run(struct merger *m, const struct vocab *v, const char *word, merge_
             return -1;
     }
     return 0;
+}
+
+int merger_run(struct merger *m, const struct vocab *v, const char *word, merge_pair *pair,
+               uint32_t n_ranks)
+{
+    if (m->n < LONG_FROM)
+        return merger_run_short(m, v, word, pair);
+    return merger_run_long(m, v, word, pair, n_ranks);
 }

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Maps scores to ranks: the higher the score, the lower the rank. Ordering floats as integers:
-// flip all bits of negative ones, the sign of the others.
-static uint32_t rank_of_score(float score)
+// Orders as floats do: flip all bits of negative ones, the sign of the others. The higher the
+// score, the lower the result.
+static uint32_t order_of_score(float score)
 {
     uint32_t bits;
     score += 0.0f; // -0 and 0 are equal
@@ -20,13 +20,35 @@ static uint32_t rank_of_score(float score)
     return bits >> 31 ? bits : ~(bits | 0x80000000u);
 }
 
+static int compare_orders(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// Ranks are dense: equal scores have the same, the next lower score the next.
 int spm_load(struct vocab *v, struct err *e)
 {
-    v->rank = malloc((size_t)v->n * sizeof *v->rank);
-    if (!v->rank)
+    size_t n = (size_t)v->n;
+    uint64_t *order = malloc(n * sizeof *order); // of the score, then the id
+    v->rank = malloc(n * sizeof *v->rank);
+    if (!order || !v->rank) {
+        free(order);
         return err_set(e, ERR_NO_MEMORY, "no memory for a vocabulary of %d tokens", v->n);
-    for (int32_t i = 0; i < v->n; i++)
-        v->rank[i] = rank_of_score(v->score[i]);
+    }
+    bool sorted = true; // most files are, almost
+    for (size_t i = 0; i < n; i++) {
+        order[i] = (uint64_t)order_of_score(v->score[i]) << 32 | i;
+        sorted &= !i || order[i - 1] < order[i];
+    }
+    if (!sorted)
+        qsort(order, n, sizeof *order, compare_orders);
+    v->n_ranks = 1;
+    for (size_t i = 0; i < n; i++) {
+        v->n_ranks += i && order[i] >> 32 != order[i - 1] >> 32;
+        v->rank[(uint32_t)order[i]] = v->n_ranks - 1;
+    }
+    free(order);
     return 0;
 }
 
@@ -75,7 +97,7 @@ static int encode_new_word(struct encoder *x, const char *word, size_t n)
         merger_add(m, (uint32_t)at, size, lookup_find(&v->by_piece, word + at, size));
         at += size;
     }
-    if (merger_run(m, v, word, pair_by_score))
+    if (merger_run(m, v, word, pair_by_score, v->n_ranks))
         goto no_memory;
     int rc = 0;
     for (int32_t i = 0; i >= 0 && !rc; i = m->symbols[i].next) {

@@ -59,8 +59,11 @@ struct vocab {
     float *score;      // (n)
     bool space_begins; // no piece has a space behind another character
 
+    // spm and bpe
+    uint32_t n_ranks; // of tokens, of merges; a rank is lower, the lowest goes first
+
     // spm
-    uint32_t *rank; // (n), by score, the lowest goes first
+    uint32_t *rank; // (n), by score
 
     // unigram
     struct trie trie; // of pieces
