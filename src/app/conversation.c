@@ -1,6 +1,8 @@
 // Turns of a conversation: see conversation.h.
 #include "app/conversation_state.h"
 
+#include "app/chat_choice.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,7 +163,7 @@ int conversation_new(struct conversation **out, struct loaded *l,
     c->messages = json_array();
     int rc = c->messages ? 0 : no_memory(e);
     if (!rc && !o->raw)
-        rc = chat_open(&c->chat, l->gguf, l->vocab, e);
+        rc = chat_choice_open(&c->chat, o->chat_template, l->gguf, l->vocab, e);
     if (!rc)
         rc = session_new(&c->session, l->pipeline, &(struct session_options){.id = 0}, e);
     if (rc) {

@@ -20,8 +20,9 @@
 struct conversation;
 
 struct conversation_options {
-    bool raw;             // continue plain text in any case
-    enum kv_type kv_type; // of the pipeline's cache
+    bool raw;                  // continue plain text in any case
+    const char *chat_template; // a built-in one or a file; NULL: the model's own
+    enum kv_type kv_type;      // of the pipeline's cache
 };
 
 // `l` outlives it.

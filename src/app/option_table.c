@@ -68,6 +68,10 @@ const struct option_spec option_table[OPT_COUNT] = {
     [OPT_RAW] = {"raw", 0, OPTION_FLAG, .help = "continue the prompt as it is, as plain text"},
     [OPT_SYSTEM] = {"system", 's', OPTION_STRING, .value = "TEXT",
                     .help = "system message in front of the prompt"},
+    [OPT_CHAT_TEMPLATE] = {"chat-template", 0, OPTION_STRING, .value = "NAME|FILE",
+                           .help = "instead of the model's own chat template: a file in Jinja, or "
+                                   "a built-in one: chatml, deepseek, gemma, granite, harmony, "
+                                   "llama2, llama3, mistral, phi3, phi4, vicuna, zephyr"},
     [OPT_TEMP] = {"temp", 0, OPTION_FLOAT, .value = "T", .max = 100,
                   .help = "temperature; 0: always the most probable token"},
     [OPT_TOP_K] = {"top-k", 0, OPTION_INT, .value = "K", .max = 1 << 30,

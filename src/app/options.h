@@ -44,6 +44,7 @@ enum option_id {
     OPT_TOKENS,
     OPT_RAW,
     OPT_SYSTEM,
+    OPT_CHAT_TEMPLATE,
     OPT_TEMP,
     OPT_TOP_K,
     OPT_TOP_P,

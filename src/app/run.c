@@ -136,14 +136,17 @@ static int open_conversation(struct run *r, struct err *e)
     const struct options *o = r->options;
     const char *system = options_text(o, OPT_SYSTEM), *file = options_text(o, OPT_SESSION);
     struct conversation_options options = {.raw = options_flag(o, OPT_RAW),
+                                           .chat_template = options_text(o, OPT_CHAT_TEMPLATE),
                                            .kv_type = (enum kv_type)options_enum(o, OPT_KV)};
     struct conversation_found found = {0};
     int rc = conversation_new(&r->conversation, &r->loaded, &options, e);
     if (!rc && system && !conversation_chats(r->conversation))
-        rc = err_set(e, ERR_USAGE, "--system needs a conversation, but %s",
-                     options.raw ? "--raw continues plain text; use one of the two"
-                                 : "this model has no chat template and no ChatML tokens; write it "
-                                   "into the prompt");
+        rc = err_set(
+            e, ERR_USAGE, "--system needs a conversation, but %s",
+            options.raw
+                ? "--raw continues plain text; use one of the two"
+                : "this model has no chat template; choose one with --chat-template, or write it "
+                  "into the prompt");
     if (!rc && file)
         rc = conversation_load(r->conversation, file, &found, e);
     if (rc < 0)
@@ -251,7 +254,8 @@ const struct verb verb_run = {
     .text =
         "MODEL is the path of a GGUF file, or demo. The prompt comes from the command line or "
         "from standard input. It is put to the model as a turn of a conversation when the "
-        "model has a chat template or knows ChatML; otherwise, and with --raw, the model "
+        "model has a chat template or the tokens of a known family; otherwise, and with --raw, the "
+        "model "
         "continues it as plain text.\n\nAt a terminal, without a prompt, this is a conversation "
         "in turns, with line editing and history; /help lists its commands. Ctrl-C stops an "
         "answer, Ctrl-D ends. When the context is full it offers to forget the oldest turns; "
@@ -262,35 +266,18 @@ const struct verb verb_run = {
         "them. The answer is the same, token for token.\n\nCtrl-C ends the answer to a prompt "
         "where it is (exit code 130). When the context is full the answer ends with a sentence "
         "that says so (exit code 4).",
-    .options = (const struct verb_option[]){{OPT_TOKENS, NULL},
-                                            {OPT_RAW, NULL},
-                                            {OPT_SYSTEM, NULL},
-                                            {OPT_SESSION, NULL},
-                                            {OPT_CTX_SHIFT, NULL},
-                                            {OPT_THINK, "auto"},
-                                            {OPT_TEMP, "0.8"},
-                                            {OPT_TOP_K, "40"},
-                                            {OPT_TOP_P, "0.95"},
-                                            {OPT_MIN_P, "0.05"},
-                                            {OPT_REPEAT_PENALTY, "1"},
-                                            {OPT_SEED, NULL},
-                                            {OPT_CTX, "0"},
-                                            {OPT_THREADS, "0"},
-                                            {OPT_PIN, "auto"},
-                                            {OPT_KV, "f16"},
-                                            {OPT_ISA, "auto"},
-                                            {OPT_LAYOUT, "auto"},
-                                            {OPT_BATCH, "128"},
-                                            {OPT_JSON, NULL},
-                                            {OPT_VERBOSE, NULL},
-                                            {OPT_WORKERS, "0"},
-                                            {OPT_LAYERS, NULL},
-                                            {OPT_ROUNDS, "1"},
-                                            {OPT_WIRE, "f32"},
-                                            {OPT_NAME, NULL},
-                                            {OPT_LISTEN, NULL},
-                                            {OPT_TOKEN_FILE, NULL},
-                                            {OPT_END, NULL}},
+    .options =
+        (const struct verb_option[]){
+            {OPT_TOKENS, NULL},        {OPT_RAW, NULL},        {OPT_SYSTEM, NULL},
+            {OPT_CHAT_TEMPLATE, NULL}, {OPT_SESSION, NULL},    {OPT_CTX_SHIFT, NULL},
+            {OPT_THINK, "auto"},       {OPT_TEMP, "0.8"},      {OPT_TOP_K, "40"},
+            {OPT_TOP_P, "0.95"},       {OPT_MIN_P, "0.05"},    {OPT_REPEAT_PENALTY, "1"},
+            {OPT_SEED, NULL},          {OPT_CTX, "0"},         {OPT_THREADS, "0"},
+            {OPT_PIN, "auto"},         {OPT_KV, "f16"},        {OPT_ISA, "auto"},
+            {OPT_LAYOUT, "auto"},      {OPT_BATCH, "128"},     {OPT_JSON, NULL},
+            {OPT_VERBOSE, NULL},       {OPT_WORKERS, "0"},     {OPT_LAYERS, NULL},
+            {OPT_ROUNDS, "1"},         {OPT_WIRE, "f32"},      {OPT_NAME, NULL},
+            {OPT_LISTEN, NULL},        {OPT_TOKEN_FILE, NULL}, {OPT_END, NULL}},
     .min_args = 1,
     .max_args = 2,
     .run = run,

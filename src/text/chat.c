@@ -1,57 +1,36 @@
 // Conversations as tokens: see chat.h.
-#include "text/chat.h"
-
 #include "text/chat_state.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static const char chatml[] =
-    "{%- for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
-    "message['content'] + '<|im_end|>' + '\\n' }}{%- endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}";
+// ---- opening -----------------------------------------------------------------------------------
 
-static bool has_chatml(const struct vocab *v)
+static int open_template(struct chat_template *t, struct gguf_string source, const struct vocab *v,
+                         struct err *e)
 {
-    int32_t start = vocab_find(v, "<|im_start|>"), end = vocab_find(v, "<|im_end|>");
-    return start >= 0 && end >= 0 && vocab_is_control(v, start) && vocab_is_control(v, end);
+    int rc = jinja_new(&t->jinja, source.text, source.length, NULL, e);
+    if (rc)
+        return rc;
+    t->format = chat_format_of(source);
+    t->thinking = chat_thinking_of(source, v);
+    chat_probe(t, source, v);
+    return 0;
 }
 
-struct gguf_string chat_builtin(const char *name)
-{
-    if (strcmp(name, chat_builtin_name(0)))
-        return (struct gguf_string){0};
-    return (struct gguf_string){.text = chatml, .length = sizeof chatml - 1};
-}
-
-const char *chat_builtin_name(size_t i)
-{
-    return i ? NULL : "chatml";
-}
-
-int chat_open(struct chat **out, const struct gguf *g, const struct vocab *v, struct err *e)
-{
-    struct gguf_string source = {0};
-    *out = NULL;
-    if (!g || !gguf_get_string(g, "tokenizer.chat_template", &source)) {
-        if (!has_chatml(v))
-            return 0;
-        source = chat_builtin("chatml");
-    }
-    return chat_open_source(out, source, v, e);
-}
-
-int chat_open_source(struct chat **out, struct gguf_string source, const struct vocab *v,
-                     struct err *e)
+static int open_chat(struct chat **out, struct gguf_string source, struct gguf_string for_tools,
+                     const char *builtin, const struct vocab *v, struct err *e)
 {
     struct chat *c = calloc(1, sizeof *c);
+    *out = NULL;
     if (!c)
         return err_set(e, ERR_NO_MEMORY, "no memory for the chat template");
     c->vocab = v;
-    c->format = chat_format_of(source);
-    c->thinking = chat_thinking_of(source, v);
-    int rc = jinja_new(&c->template, source.text, source.length, NULL, e);
+    c->builtin = builtin;
+    int rc = open_template(&c->template, source, v, e);
+    if (!rc && for_tools.text)
+        rc = open_template(&c->for_tools, for_tools, v, e);
     if (rc) {
         chat_free(c);
         return rc;
@@ -60,13 +39,48 @@ int chat_open_source(struct chat **out, struct gguf_string source, const struct 
     return 0;
 }
 
+int chat_open(struct chat **out, const struct gguf *g, const struct vocab *v, struct err *e)
+{
+    struct gguf_string source = {0}, for_tools = {0};
+    *out = NULL;
+    if (g && gguf_get_string(g, "tokenizer.chat_template", &source)) {
+        gguf_get_string(g, "tokenizer.chat_template.tool_use", &for_tools);
+        return open_chat(out, source, for_tools, NULL, v, e);
+    }
+    const char *name = chat_builtin_for(v);
+    return name ? open_chat(out, chat_builtin(name), for_tools, name, v, e) : 0;
+}
+
+int chat_open_source(struct chat **out, struct gguf_string source, const struct vocab *v,
+                     struct err *e)
+{
+    const char *name = NULL;
+    for (size_t i = 0; (name = chat_builtin_name(i)); i++)
+        if (chat_builtin(name).text == source.text)
+            break;
+    return open_chat(out, source, (struct gguf_string){0}, name, v, e);
+}
+
 void chat_free(struct chat *c)
 {
     if (!c)
         return;
-    jinja_free(c->template);
+    jinja_free(c->template.jinja);
+    jinja_free(c->for_tools.jinja);
     free(c);
 }
+
+struct chat_abilities chat_abilities(const struct chat *c)
+{
+    const struct chat_template *t = chat_template_for(c, true);
+    return (struct chat_abilities){.builtin = c->builtin,
+                                   .system = c->template.takes.system,
+                                   .tools = t->takes.tools || t->takes.calls,
+                                   .reasoning = t->thinking || t->format->payload == CALLS_HARMONY,
+                                   .format = t->format->name};
+}
+
+// ---- encoding ----------------------------------------------------------------------------------
 
 static json_t *token_text(const struct vocab *v, int32_t id)
 {
@@ -77,31 +91,59 @@ static json_t *token_text(const struct vocab *v, int32_t id)
     return j ? j : json_string(""); // no UTF-8
 }
 
-int chat_encode(const struct chat *c, const struct chat_request *r, struct ids *out,
-                struct chat_notes *notes, struct err *e)
+int chat_render(const struct vocab *v, const struct jinja *jinja, const struct chat_request *r,
+                struct jinja_text *out, struct err *e)
 {
-    if (notes)
-        *notes = (struct chat_notes){0};
     static const char *const trusted[] = {"bos_token", "eos_token", NULL};
-    struct jinja_text text;
     struct jinja_input in = {.trusted = trusted};
     time_t now = time(NULL);
     localtime_r(&now, &in.now);
-    in.variables = json_pack("{sO so? so so sb}", "messages", r->messages, "tools",
-                             r->tools ? json_incref(r->tools) : json_null(), "bos_token",
-                             token_text(c->vocab, vocab_bos(c->vocab)), "eos_token",
-                             token_text(c->vocab, vocab_eos(c->vocab)), "add_generation_prompt",
-                             (int)r->answer);
-    if (!in.variables)
+    in.variables = json_pack("{sO so? sn so so sb}", "messages", r->messages, "tools",
+                             json_array_size(r->tools) ? json_incref(r->tools) : json_null(),
+                             "documents", "bos_token", token_text(v, vocab_bos(v)), "eos_token",
+                             token_text(v, vocab_eos(v)), "add_generation_prompt", (int)r->answer);
+    if (!in.variables || (r->variables && json_object_update_missing(in.variables, r->variables))) {
+        json_decref(in.variables);
         return err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
-    int rc = 0;
-    if (r->variables)
-        json_object_update_missing(in.variables, r->variables);
-    rc = jinja_render(c->template, &in, &text, e);
+    }
+    int rc = jinja_render(jinja, &in, out, e);
     json_decref(in.variables);
+    return rc;
+}
+
+// The template's own last words open a section of reasoning.
+static bool opens_reasoning(const struct chat_template *t, const struct jinja_text *text)
+{
+    size_t n = text->n, length = t->thinking ? strlen(t->thinking->open) : 0;
+    while (n && strchr(" \n", text->text[n - 1]))
+        n--;
+    return length && n >= length && !memcmp(text->text + n - length, t->thinking->open, length) &&
+           !memchr(text->marks + n - length, 1, length);
+}
+
+int chat_encode(const struct chat *c, const struct chat_request *r, struct ids *out,
+                struct chat_notes *notes, struct err *e)
+{
+    bool tools = json_array_size(r->tools) > 0;
+    const struct chat_template *t = chat_template_for(c, tools);
+    struct chat_request put = *r;
+    struct chat_notes own = {0};
+    struct jinja_text text;
+    if (tools && !t->takes.tools && !t->takes.calls)
+        return err_set(e, ERR_FAILED,
+                       "this model's chat template has no place for tools; ask without them, or "
+                       "use a template that has");
+    int rc = chat_messages(&put.messages, t, r, &own, e);
     if (rc)
         return rc;
+    rc = chat_render(c->vocab, t->jinja, &put, &text, e);
+    json_decref(put.messages);
+    if (rc)
+        return rc;
+    own.in_reasoning = r->answer && opens_reasoning(t, &text);
     rc = vocab_encode_marked(c->vocab, text.text, text.marks, text.n, out, e);
     jinja_text_free(&text);
+    if (!rc && notes)
+        *notes = own;
     return rc;
 }

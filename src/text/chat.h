@@ -4,6 +4,10 @@
 // tools are given), or the built-in one of its family, makes tokens of messages. What a message, a
 // tool's description or its result says can never become a control token.
 //
+// Templates differ in what they take: arguments of calls as objects or as text, no content or empty
+// content, a system message or none. That is found out once, by rendering small conversations when
+// the chat is opened, and messages are put the way the template takes them.
+//
 // A chat is immutable: any thread may use it. chat_reader.h takes answers apart.
 #pragma once
 
@@ -28,6 +32,17 @@ void chat_free(struct chat *c);
 struct gguf_string chat_builtin(const char *name);
 const char *chat_builtin_name(size_t i);
 
+// What a conversation may have.
+struct chat_abilities {
+    const char
+        *builtin;   // name of the built-in template in use; NULL: the model's own, or a given one
+    bool system;    // system messages; without it they are put in front of the first user's
+    bool tools;     // tools and their results
+    bool reasoning; // answers may begin with reasoning
+    const char *format; // how answers call tools: "hermes", "llama3" ..., "none"
+};
+struct chat_abilities chat_abilities(const struct chat *c);
+
 enum { // limits of a request
     CHAT_MAX_MESSAGES = 1 << 16,
     CHAT_MAX_DEPTH = 100, // of nested values in messages, tools and variables
@@ -48,7 +63,7 @@ struct chat_request {
 struct chat_notes {
     bool in_reasoning; // the answer begins within a section of reasoning, which the template opened
     bool moved_system; // the template has no system messages: it went into the first user's
-    bool lost_preamble; // a call's content could not be said beside its reasoning
+    bool described_tools; // it has no descriptions of tools: a system message has them
 };
 
 // Appends the ids of the conversation; nothing when it fails. `notes` may be NULL.

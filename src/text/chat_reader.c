@@ -413,11 +413,13 @@ int chat_reader_new(struct chat_reader **out, const struct chat *c,
         chat_reader_free(r);
         return err_set(e, ERR_NO_MEMORY, "no memory to read the answer");
     }
+    bool tools = json_array_size(o->tools) > 0;
+    const struct chat_template *t = chat_template_for(c, tools);
     r->vocab = c->vocab;
-    r->format = c->format;
+    r->format = t->format;
     r->o = *o;
-    r->o.tools = json_array_size(o->tools) ? json_incref(o->tools) : NULL;
-    add_markers(r, c->thinking);
+    r->o.tools = tools ? json_incref(o->tools) : NULL;
+    add_markers(r, t->thinking);
     r->mode = r->format->payload == CALLS_HARMONY ? READ_HEADER
               : o->in_reasoning                   ? READ_REASONING
                                                   : READ_CONTENT;
