@@ -1,4 +1,4 @@
-// Choosing the experts of a mixture, and what is done with their rows: all of it row by row.
+// Choosing the experts of a mixture, and what is done with their rows beside products.
 //
 // The arithmetic of a choice is plain: exponentials are the kernels', sums go in ascending order,
 // so that every machine of a ring would choose alike.
@@ -145,20 +145,27 @@ void op_route(struct list *l, const struct routing *r, struct buf *logits,
 static void run_expert_bias(struct list *l, struct op *op, struct range r, int thread)
 {
     const float *bias = (const float *)weight_at(l, op);
+    const int32_t *ids = (const int32_t *)op->b->memory.base;
     int n_used = op->experts.n_used, width = op->w.n_in;
+    struct column_walk walk = column_walk_of(op, r);
     (void)thread;
-    for (int u = r.lo * n_used; u < r.hi * n_used; u++) {
-        int32_t id = ((const int32_t *)op->b->memory.base)[u];
-        float *x = row_of(op->a, u, width);
-        l->backend->kernels->add(x, x, bias + (size_t)id * (size_t)width, (size_t)width);
-    }
+    while (column_walk_next(&walk))
+        for (int at = walk.lo, end; at < walk.hi; at = end) {
+            int j = at / width;
+            end = (j + 1) * width < walk.hi ? (j + 1) * width : walk.hi;
+            int32_t id = ids[(size_t)walk.row * (size_t)n_used + (size_t)j];
+            const float *from = bias + (size_t)id * (size_t)width + (at - j * width);
+            float *x = row_of(op->a, walk.row, op->width) + at;
+            l->backend->kernels->add(x, x, from, (size_t)(end - at));
+        }
 }
 
 void op_expert_bias(struct list *l, struct buf *x, const struct weight *bias,
                     const struct routing *r, int n)
 {
     CHECK(bias->type == WT_F32 && bias->n_out == r->n_experts);
-    struct op *op = list_next(l, run_expert_bias, SPLIT_ROWS, n, r->n_used * bias->n_in);
+    // By blocks of columns, as op_glu, which often comes next.
+    struct op *op = list_next(l, run_expert_bias, SPLIT_BLOCKS, n, r->n_used * bias->n_in);
     op->a = x;
     op->b = r->ids;
     op->experts.n_used = r->n_used;
