@@ -32,7 +32,7 @@ ISA_DIR := arm
 endif
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-        -Wpointer-arith -Wundef
+        -Wpointer-arith -Wundef -Wno-psabi
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O0 -g3
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

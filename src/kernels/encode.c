@@ -2,6 +2,7 @@
 // stores it, and rounds the weights with the scale as it was stored.
 #include "kernels/encode.h"
 
+#include "kernels/pack.h"
 #include "kernels/scalar/codebooks.h"
 #include "kernels/scalar/scalar.h"
 
@@ -58,20 +59,6 @@ static void encode_bf16(void *block, const float *x)
 }
 
 // ---- 32 weights a block ------------------------------------------------------------------------
-
-static void pack_nibbles(uint8_t qs[16], const uint8_t q[32])
-{
-    for (int i = 0; i < 16; i++)
-        qs[i] = (uint8_t)((q[i] & 15) | (q[16 + i] & 15) << 4);
-}
-
-static uint32_t pack_fifth_bits(const uint8_t q[32])
-{
-    uint32_t qh = 0;
-    for (int i = 0; i < 32; i++)
-        qh |= (uint32_t)(q[i] >> 4) << i;
-    return qh;
-}
 
 // q = x / d + half_range, with the extreme mapped to the lowest level, which has no counterpart.
 static uint16_t round_symmetric(uint8_t q[32], const float *x, int half_range)
@@ -183,20 +170,11 @@ static void encode_mxfp4(void *block, const float *x)
 
 // ---- 256 weights a block -----------------------------------------------------------------------
 
-// What Q4_K and Q5_K share: the two scales, the packed sub-block scales and minima, the weights.
+// What Q4_K and Q5_K share: the two scales, those of the sub-blocks, the weights.
 struct k_block {
     uint16_t d, dmin;
-    uint8_t scales[12], q[256];
+    uint8_t sc[8], m[8], q[256];
 };
-
-static void pack_k_scales(uint8_t s[12], const uint8_t sc[8], const uint8_t m[8])
-{
-    for (int j = 0; j < 4; j++) {
-        s[j] = (uint8_t)(sc[j] | (sc[4 + j] >> 4) << 6);
-        s[4 + j] = (uint8_t)(m[j] | (m[4 + j] >> 4) << 6);
-        s[8 + j] = (uint8_t)((sc[4 + j] & 15) | (m[4 + j] & 15) << 4);
-    }
-}
 
 static void round_k(struct k_block *b, const float *x, int levels)
 {
@@ -212,22 +190,13 @@ static void round_k(struct k_block *b, const float *x, int levels)
     b->d = half_from_float(max_scale / 63.0f);
     b->dmin = half_from_float(max_minimum / 63.0f);
     float d = half_to_float(b->d), dmin = half_to_float(b->dmin);
-    uint8_t sc[8], m[8];
     for (int j = 0; j < 8; j++) {
+        uint8_t *sc = b->sc, *m = b->m;
         sc[j] = (uint8_t)nearest(scale[j] * inverse(d), 0, 63);
         m[j] = (uint8_t)nearest(minimum[j] * inverse(dmin), 0, 63);
         float id = inverse(d * (float)sc[j]), from = dmin * (float)m[j];
         for (int i = 32 * j; i < 32 * j + 32; i++)
             b->q[i] = (uint8_t)nearest((x[i] + from) * id, 0, levels - 1);
-    }
-    pack_k_scales(b->scales, sc, m);
-}
-
-static void pack_k_nibbles(uint8_t qs[128], const uint8_t q[256])
-{
-    for (int i = 0; i < 128; i++) {
-        const uint8_t *from = q + i / 32 * 64 + i % 32;
-        qs[i] = (uint8_t)((from[0] & 15) | (from[32] & 15) << 4);
     }
 }
 
@@ -238,8 +207,7 @@ static void encode_q4_k(void *block, const float *x)
     round_k(&k, x, 16);
     b->d = k.d;
     b->dmin = k.dmin;
-    memcpy(b->scales, k.scales, sizeof b->scales);
-    pack_k_nibbles(b->qs, k.q);
+    pack_q4_k(b, k.sc, k.m, k.q);
 }
 
 static void encode_q5_k(void *block, const float *x)
@@ -249,11 +217,7 @@ static void encode_q5_k(void *block, const float *x)
     round_k(&k, x, 32);
     b->d = k.d;
     b->dmin = k.dmin;
-    memcpy(b->scales, k.scales, sizeof b->scales);
-    pack_k_nibbles(b->qs, k.q);
-    memset(b->qh, 0, sizeof b->qh);
-    for (int i = 0; i < 256; i++)
-        b->qh[i % 32] |= (uint8_t)((k.q[i] >> 4) << i / 32);
+    pack_q5_k(b, k.sc, k.m, k.q);
 }
 
 static void encode_q6_k(void *block, const float *x)
@@ -273,21 +237,7 @@ static void encode_q6_k(void *block, const float *x)
         for (int i = 16 * j; i < 16 * j + 16; i++)
             q[i] = (uint8_t)(nearest(x[i] * id, -32, 31) + 32);
     }
-    for (int h = 0; h < 2; h++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *from = q + 128 * h + l;
-            b->ql[64 * h + l] = (uint8_t)((from[0] & 15) | (from[64] & 15) << 4);
-            b->ql[64 * h + 32 + l] = (uint8_t)((from[32] & 15) | (from[96] & 15) << 4);
-            b->qh[32 * h + l] = (uint8_t)(from[0] >> 4 | (from[32] >> 4) << 2 |
-                                          (from[64] >> 4) << 4 | (from[96] >> 4) << 6);
-        }
-}
-
-static void pack_two_bits(uint8_t qs[64], const uint8_t q[256])
-{
-    memset(qs, 0, 64);
-    for (int i = 0; i < 256; i++)
-        qs[i / 128 * 32 + i % 32] |= (uint8_t)((q[i] & 3) << i % 128 / 32 * 2);
+    pack_q6_k(b, q);
 }
 
 static void encode_q2_k(void *block, const float *x)
@@ -305,16 +255,15 @@ static void encode_q2_k(void *block, const float *x)
     b->d = half_from_float(max_scale / 15.0f);
     b->dmin = half_from_float(max_minimum / 15.0f);
     float d = half_to_float(b->d), dmin = half_to_float(b->dmin);
-    uint8_t q[256];
+    uint8_t sc[16], m[16], q[256];
     for (int j = 0; j < 16; j++) {
-        int sc = nearest(scale[j] * inverse(d), 0, 15);
-        int m = nearest(minimum[j] * inverse(dmin), 0, 15);
-        b->scales[j] = (uint8_t)(sc | m << 4);
-        float id = inverse(d * (float)sc), from = dmin * (float)m;
+        sc[j] = (uint8_t)nearest(scale[j] * inverse(d), 0, 15);
+        m[j] = (uint8_t)nearest(minimum[j] * inverse(dmin), 0, 15);
+        float id = inverse(d * (float)sc[j]), from = dmin * (float)m[j];
         for (int i = 16 * j; i < 16 * j + 16; i++)
             q[i] = (uint8_t)nearest((x[i] + from) * id, 0, 3);
     }
-    pack_two_bits(b->qs, q);
+    pack_q2_k(b, sc, m, q);
 }
 
 // Scales of six bits round 32 for `n` sub-blocks whose extreme weights shall become `lowest`;
@@ -340,36 +289,21 @@ static void encode_q3_k(void *block, const float *x)
     uint16_t half;
     float d = round_scales(&half, sc, x, 16, -4);
     b->d = half;
-    memset(b->scales, 0, sizeof b->scales);
-    for (int j = 0; j < 16; j++) {
-        b->scales[j % 8] |= (uint8_t)((sc[j] & 15) << j / 8 * 4);
-        b->scales[8 + j % 4] |= (uint8_t)((sc[j] >> 4) << j / 4 * 2);
-    }
-    memset(b->hmask, 0, sizeof b->hmask);
-    for (int i = 0; i < 256; i++) {
+    for (int i = 0; i < 256; i++)
         q[i] = (uint8_t)(nearest(x[i] * inverse(d * (float)(sc[i / 16] - 32)), -4, 3) + 4);
-        b->hmask[i % 32] |= (uint8_t)((q[i] >> 2) << i / 32);
-    }
-    pack_two_bits(b->qs, q);
+    pack_q3_k(b, sc, q);
 }
 
 static void encode_iq4_xs(void *block, const float *x)
 {
     struct block_iq4_xs *b = block;
-    uint8_t sc[8], q[32];
-    uint16_t half, high = 0;
+    uint8_t sc[8], q[256];
+    uint16_t half;
     float d = round_scales(&half, sc, x, 8, -127);
     b->d = half;
-    memset(b->scales_l, 0, sizeof b->scales_l);
-    for (int j = 0; j < 8; j++) {
-        b->scales_l[j / 2] |= (uint8_t)((sc[j] & 15) << j % 2 * 4);
-        high |= (uint16_t)((sc[j] >> 4) << 2 * j);
-        float id = inverse(d * (float)(sc[j] - 32));
-        for (int i = 0; i < 32; i++)
-            q[i] = nearest_in(codebook_iq4_nl, x[32 * j + i] * id);
-        pack_nibbles(b->qs + 16 * j, q);
-    }
-    b->scales_h = high;
+    for (int i = 0; i < 256; i++)
+        q[i] = nearest_in(codebook_iq4_nl, x[i] * inverse(d * (float)(sc[i / 32] - 32)));
+    pack_iq4_xs(b, sc, q);
 }
 
 static uint16_t round_ternary(uint8_t q[256], const float *x)
