@@ -310,6 +310,11 @@ int gguf_writer_open(struct gguf_writer **out, const char *path, struct err *e)
     return rc;
 }
 
+int gguf_writer_failed(const struct gguf_writer *w, struct err *e)
+{
+    return w->e.code ? err_set(e, w->e.code, "%s", w->e.text) : 0;
+}
+
 int gguf_writer_finish(struct gguf_writer *w, struct err *e)
 {
     if (!w->declared)
@@ -324,7 +329,7 @@ int gguf_writer_finish(struct gguf_writer *w, struct err *e)
     if (!w->e.code && disk_io->rename(w->temporary, w->path))
         err_errno(&w->e, ERR_FAILED, "%s: the finished file cannot be given its name", w->path);
     if (w->e.code)
-        return err_set(e, w->e.code, "%s", w->e.text);
+        return gguf_writer_failed(w, e);
     free(w->temporary);
     w->temporary = NULL;
     return 0;

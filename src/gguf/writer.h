@@ -29,4 +29,6 @@ void gguf_declare(struct gguf_writer *w, const char *name, uint32_t type, int n_
 // Appends bytes of the tensor data, in declaration order; the writer pads between tensors itself.
 // The first call ends declarations. Errors are kept and told by gguf_writer_finish.
 void gguf_write(struct gguf_writer *w, const void *data, size_t size);
+// Whether it went wrong already: 0 or the error, so that long work need not go on.
+int gguf_writer_failed(const struct gguf_writer *w, struct err *e);
 int gguf_writer_finish(struct gguf_writer *w, struct err *e);

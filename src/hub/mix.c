@@ -45,8 +45,7 @@ const struct mix *mix_find(const char *name)
     return NULL;
 }
 
-// The first and the last eighth of the layers, and every third between.
-static bool matters_more(int layer, int n_layers)
+bool mix_matters_more(int layer, int n_layers)
 {
     int eighth = n_layers / 8;
     return layer < eighth || layer >= 7 * n_layers / 8 || (layer - eighth) % 3 == 2;
@@ -70,6 +69,13 @@ static uint32_t smaller_blocks(uint32_t type)
     }
 }
 
+uint32_t mix_fallback(uint32_t type, uint64_t n_in, uint32_t last)
+{
+    if (n_in % wtype_info(type)->width)
+        type = smaller_blocks(type);
+    return n_in % wtype_info(type)->width ? last : type;
+}
+
 uint32_t mix_type(const struct mix *m, enum mix_role role, int layer, int n_layers, uint64_t n_in)
 {
     uint32_t type = m->base;
@@ -77,9 +83,7 @@ uint32_t mix_type(const struct mix *m, enum mix_role role, int layer, int n_laye
         return WT_F32;
     if (role == MIX_OUTPUT)
         type = m->output;
-    else if ((role == MIX_ATTN_V || role == MIX_FFN_DOWN) && matters_more(layer, n_layers))
+    else if ((role == MIX_ATTN_V || role == MIX_FFN_DOWN) && mix_matters_more(layer, n_layers))
         type = m->more;
-    if (n_in % wtype_info(type)->width)
-        type = smaller_blocks(type);
-    return n_in % wtype_info(type)->width ? WT_F16 : type;
+    return mix_fallback(type, n_in, WT_F16);
 }

@@ -7,6 +7,7 @@
 // matrix whose rows are no whole number of blocks falls back to a format with smaller ones.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum mix_role {
@@ -35,3 +36,11 @@ const struct mix *mix_find(const char *name); // NULL: unknown; case does not ma
 
 // The weight format of a tensor with rows of n_in weights in layer `layer` of n_layers.
 uint32_t mix_type(const struct mix *m, enum mix_role role, int layer, int n_layers, uint64_t n_in);
+
+// The format of rows of n_in weights that were to get `type`: it, or, where they are no whole
+// number of its blocks, one with smaller blocks, or `last`.
+uint32_t mix_fallback(uint32_t type, uint64_t n_in, uint32_t last);
+
+// Whether a layer is one of the half whose attn_v and ffn_down get more: the first and the last
+// eighth, and every third between.
+bool mix_matters_more(int layer, int n_layers);
