@@ -55,10 +55,19 @@ enum pin {
     PIN_ON,   // or it is an error; the caller's thread too
 };
 
+// Who sees what matrices are multiplied with: each input row x (n_in) of the matrix in piece
+// `piece`, before the product, in the thread that runs the list. Of a piece with several matrices
+// each shows its own.
+struct observer {
+    void (*see)(void *arg, uint32_t piece, const float *x); // NULL: nobody, and it costs nothing
+    void *arg;
+};
+
 struct backend_options {
     int n_threads; // 0: pool_default_threads()
     enum pin pin;
     enum isa isa; // ISA_COUNT: isa_detect()
+    struct observer observer;
 };
 
 int backend_open_cpu(struct backend **out, const struct backend_options *o, struct err *e);

@@ -39,6 +39,7 @@ int backend_open_cpu(struct backend **out, const struct backend_options *o, stru
         return err_set(e, ERR_NO_MEMORY, "no memory for the compute device");
     b->n_threads = n_threads;
     b->kernels = kernels_for(isa);
+    b->observer = o->observer;
     b->pool = pool_new(n_threads);
     if (!b->pool) {
         free(b);

@@ -138,6 +138,7 @@ static int open_parts(struct local *l, const struct model *m, const struct local
         .n_threads = o->n_threads,
         .pin = o->pin,
         .isa = o->isa,
+        .observer = o->observer,
         .kv_type = o->kv_type,
         .kv_pages = l->base.info.kv_pages,
         .max_sessions = o->max_sessions,

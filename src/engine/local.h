@@ -19,6 +19,7 @@ struct local_options {
     // Asked by the compute thread before each layer; true: the pass that runs, and every later one,
     // fails there. NULL: they all run to their end.
     bool (*stop)(void);
+    struct observer observer; // of products, in the compute thread (backend.h)
     struct weights_options weights;
 };
 

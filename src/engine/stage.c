@@ -7,7 +7,8 @@ int stage_open(struct stage *s, const struct model *m, const struct window_table
                const struct stage_options *o, struct err *e)
 {
     struct window windows[PLAN_MAX_ROUNDS];
-    struct backend_options backend = {.n_threads = o->n_threads, .pin = o->pin, .isa = o->isa};
+    struct backend_options backend = {
+        .n_threads = o->n_threads, .pin = o->pin, .isa = o->isa, .observer = o->observer};
     struct shard_options shard = {
         .windows = windows,
         .n_windows = table->n_rounds,

@@ -18,6 +18,7 @@ struct stage_options {
     int n_threads; // 0: pool_default_threads()
     enum pin pin;
     enum isa isa; // ISA_COUNT: isa_detect()
+    struct observer observer;
     enum kv_type kv_type;
     int kv_pages, max_sessions, max_context, max_batch;
     struct weights_options weights;

@@ -32,7 +32,8 @@ struct backend {
     const struct kernels *kernels;
     bool (*stop)(void);         // asked at every list_wait; NULL: nobody is asked
     _Atomic uint64_t *progress; // counts claims that were worked off; NULL: nobody watches
-    _Atomic int64_t *work_ns;   // time inside operations; NULL: nobody wants to know
+    struct observer observer;
+    _Atomic int64_t *work_ns; // time inside operations; NULL: nobody wants to know
     char description[64];
 };
 
@@ -230,6 +231,11 @@ struct buf *list_quantized(struct list *l, struct buf *x, int width, int n, enum
 int list_step(const struct list *l, int64_t n_rows, int64_t row_bytes, int n);
 enum { STEP_ROWS = 16 };   // a cache line of results, and a group of rows in lane form
 enum { SHARED_STEPS = 4 }; // a thread; with fewer, shares are not worth looking after
+
+// Operations that show a product's input to the observer, where there is one.
+void observe_matmul(struct list *l, struct buf *x, const struct weight *w, int n);
+void observe_experts(struct list *l, struct buf *x, const struct weight *first,
+                     const struct routing *r, bool per_expert, int n);
 
 // ---- running -----------------------------------------------------------------------------------
 // Walks blocks of a SPLIT_BLOCKS operation: columns [lo, hi) of row `row` at a time.

@@ -362,6 +362,7 @@ void op_expert_matmul(struct list *l, struct buf *out, struct buf *x, const stru
     CHECK(r->n_used <= r->n_experts && r->n_experts <= l->limits.max_experts);
     if (!n)
         return;
+    observe_experts(l, x, first, r, per_expert, n);
     enum act act = l->backend->kernels->format[first->type].act;
     struct buf *in = list_quantized(l, x, width, n, act);
     struct experts *plan = plan_for(l, first->piece, r, n, &set);

@@ -51,8 +51,10 @@ int list_new(struct list **out, struct backend *b, const struct list_limits *lim
     l->backend = b;
     l->limits = *limits;
     l->weights = *weights;
+    if (b->observer.see)
+        l->limits.max_ops *= 2; // each product may have one before it
     int rc = 0;
-    if (arena_init(&l->memory, plan_memory(limits, b->n_threads))) {
+    if (arena_init(&l->memory, plan_memory(&l->limits, b->n_threads))) {
         rc = err_set(e, ERR_NO_MEMORY, "no memory for a list of %d operations", limits->max_ops);
         goto out;
     }

@@ -108,6 +108,7 @@ void op_matmul(struct list *l, struct buf *out, struct buf *x, const struct weig
     CHECK(kernels_can(w->type) && w->n_in <= l->limits.max_width);
     if (!n)
         return;
+    observe_matmul(l, x, w, n);
     enum act act = l->backend->kernels->format[w->type].act;
     struct buf *in = list_quantized(l, x, w->n_in, n, act);
     int step = list_step(l, w->n_out, (int64_t)w->row_bytes, n);
