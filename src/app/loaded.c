@@ -57,6 +57,7 @@ static void choose(struct local_options *local, const struct hparams *h, const s
         .max_outputs = w->max_outputs ? w->max_outputs : w->max_sessions,
         .kv_pages = w->kv_pages,
         .stop = w->stop,
+        .observer = w->observer,
         .weights = {.form = (enum weights_form)options_enum(o, OPT_LAYOUT),
                     .progress = show_turning,
                     .arg = progress},

@@ -12,12 +12,13 @@
 
 struct loaded_wants {
     int max_sessions;
-    int max_context;    // 0: --ctx, or what the model was trained for
-    bool every_logits;  // of each token of a batch, not only the last one of each session
-    int max_outputs;    // tokens of a batch that may want logits; 0: one of each session
-    int kv_pages;       // of the cache; 0: enough for max_sessions full contexts
-    bool (*stop)(void); // as in local_options; not round a ring
-    bool ring;          // the verb takes the options of a ring (app/head.h)
+    int max_context;          // 0: --ctx, or what the model was trained for
+    bool every_logits;        // of each token of a batch, not only the last one of each session
+    int max_outputs;          // tokens of a batch that may want logits; 0: one of each session
+    int kv_pages;             // of the cache; 0: enough for max_sessions full contexts
+    bool (*stop)(void);       // as in local_options; not round a ring
+    struct observer observer; // as in local_options; not round a ring
+    bool ring;                // the verb takes the options of a ring (app/head.h)
 };
 
 struct loaded {

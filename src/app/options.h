@@ -74,6 +74,13 @@ enum option_id {
     OPT_MODEL_CTX,
     OPT_TIED,
     OPT_MODEL_SEED,
+    OPT_IMATRIX,
+    OPT_OUTPUT_TYPE,
+    OPT_EMBEDDING_TYPE,
+    OPT_PURE,
+    OPT_REQUANTIZE,
+    OPT_TENSORS,
+    OPT_OUT_FILE,
     // measurements
     OPT_SCORING,
     OPT_PROMPT_SIZES,

@@ -17,7 +17,11 @@ static void draw(const struct progress *p, int64_t elapsed_ms)
     fprintf(stderr, "\r\033[Krondo: %s", p->what);
     if (p->total)
         fprintf(stderr, ", %zu of %zu %s", p->done, p->total, p->unit);
-    fprintf(stderr, " (%lld s)", (long long)(elapsed_ms / 1000));
+    fprintf(stderr, " (%lld s", (long long)(elapsed_ms / 1000));
+    if (p->done && p->done < p->total)
+        fprintf(stderr, ", %.0f s to go",
+                (double)elapsed_ms * 1e-3 * (double)(p->total - p->done) / (double)p->done);
+    fputc(')', stderr);
 }
 
 static void *progress_main(void *arg)

@@ -13,6 +13,8 @@ const struct verb *const verbs[] = {
     &verb_bench,
     &verb_prepack,
     &verb_slice,
+    &verb_quantize,
+    &verb_imatrix,
     &verb_synth,
     &verb_version,
     NULL,

@@ -7,6 +7,8 @@ extern const struct verb verb_run;
 extern const struct verb verb_show;
 extern const struct verb verb_prepack;
 extern const struct verb verb_slice;
+extern const struct verb verb_quantize;
+extern const struct verb verb_imatrix;
 extern const struct verb verb_synth;
 extern const struct verb verb_bench;
 extern const struct verb verb_perplexity;
