@@ -1,4 +1,4 @@
-// Activations to integers with NEON: the bits of scalar/quantize.c.
+// Activations to integers with NEON: the bits of scalar/quantize_act.c.
 #include "kernels/arm/arm.h"
 #include "kernels/arm/neon.h"
 

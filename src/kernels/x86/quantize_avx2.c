@@ -1,4 +1,4 @@
-// Activations to integers with AVX2: the bits of scalar/quantize.c.
+// Activations to integers with AVX2: the bits of scalar/quantize_act.c.
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/x86.h"
 
