@@ -168,6 +168,8 @@ const struct option_spec option_table[OPT_COUNT] = {
                      .help = "take the text of control tokens for those tokens; with --decode, "
                              "show it"},
     [OPT_DECODE] = {"decode", 0, OPTION_FLAG, .help = "the input is ids; print their text"},
+    [OPT_BENCH] = {"bench", 0, OPTION_FLAG,
+                   .help = "measure how fast the text, and texts that are hard, become tokens"},
 
     [OPT_WORKERS] = {"workers", 'w', OPTION_INT, .value = "N", .max = PLAN_MAX_NODES - 1,
                      .help = "run the model on this machine and N others that join; 0: here alone"},

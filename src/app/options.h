@@ -96,6 +96,7 @@ enum option_id {
     OPT_SPECIAL,
     OPT_CONTROL,
     OPT_DECODE,
+    OPT_BENCH,
     // rings
     OPT_WORKERS,
     OPT_LAYERS,

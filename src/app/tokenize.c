@@ -6,6 +6,7 @@
 #include "app/output.h"
 #include "app/printable.h"
 #include "app/prompt.h"
+#include "app/tokenize_bench.h"
 #include "app/verbs.h"
 #include "gguf/gguf.h"
 #include "text/vocab.h"
@@ -195,6 +196,10 @@ static int run(const struct options *o, struct err *e)
     bool back = options_flag(o, OPT_DECODE);
     int flags = (options_flag(o, OPT_SPECIAL) ? ENCODE_SPECIAL : 0) |
                 (options_flag(o, OPT_CONTROL) ? ENCODE_CONTROL : 0);
+    bool bench = options_flag(o, OPT_BENCH);
+    if (bench && (back || options_flag(o, OPT_IDS) || flags))
+        return err_set(e, ERR_USAGE,
+                       "--bench prints figures only, so it goes with --json and nothing else");
     if (back && (options_flag(o, OPT_IDS) || options_flag(o, OPT_SPECIAL)))
         return err_set(e, ERR_USAGE,
                        "--decode makes text, so --ids and --special say nothing; "
@@ -204,9 +209,11 @@ static int run(const struct options *o, struct err *e)
         rc = open_vocab(&t, options_arg(o, 0), e);
     if (!rc && back)
         rc = parse_ids(&t, e);
+    else if (!rc && bench)
+        rc = tokenize_bench(t.vocab, t.text, t.length, options_flag(o, OPT_JSON), e);
     else if (!rc)
         rc = vocab_encode(t.vocab, t.text, t.length, flags, &t.ids, e);
-    if (!rc)
+    if (!rc && !bench)
         rc = back ? print_text(&t, o, e) : print_tokens(&t, o, e);
     ids_free(&t.ids);
     free(t.text);
@@ -220,11 +227,13 @@ const struct verb verb_tokenize = {
     .usage = "MODEL [TEXT]",
     .text = "MODEL is the path of a GGUF file, or demo. The text comes from the command line or "
             "from standard input, byte for byte. With --decode it is ids instead, in decimal, and "
-            "what they stand for is printed as it is.",
+            "what they stand for is printed as it is. With --bench the text is repeated to a "
+            "megabyte.",
     .options = (const struct verb_option[]){{OPT_IDS, NULL},
                                             {OPT_SPECIAL, NULL},
                                             {OPT_CONTROL, NULL},
                                             {OPT_DECODE, NULL},
+                                            {OPT_BENCH, NULL},
                                             {OPT_JSON, NULL},
                                             {OPT_END, NULL}},
     .min_args = 1,

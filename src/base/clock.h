@@ -8,4 +8,5 @@ static inline int64_t clock_ms(void)
 {
     return clock_ns() / 1000000;
 }
-int64_t clock_wall_s(void); // seconds since 1970
+int64_t clock_thread_ns(void); // processor time that this thread has had
+int64_t clock_wall_s(void);    // seconds since 1970

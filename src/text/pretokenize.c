@@ -135,7 +135,7 @@ static int split_thirds(const struct splitting *s, const pcre2_code *code, const
 // What the expressions from `step` on make of valid UTF-8 of n > 0 bytes.
 static int split_valid(const struct splitting *s, int step, const char *text, size_t n)
 {
-    if (step == s->p->n)
+    if (step == s->p->n || utf8_length(text, n) == (int)n) // one character is not cut
         return s->word(s->arg, text, n);
     const pcre2_code *code = s->p->code[step];
     if (s->p->thirds && step == s->p->n - 1)

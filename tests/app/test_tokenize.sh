@@ -50,9 +50,23 @@ what_is_no_id_is_named() {
     [ "$status" -eq 2 ]
 }
 
+speed_is_told_for_each_text() {
+    "$RONDO" tokenize demo --bench 'Once upon a time' >out
+    [ "$(wc -l <out)" -eq 11 ]
+    grep -Eqx 'text +1048576 +[0-9]+ +[0-9]+[.][0-9]' out
+    grep -Eqx 'random letters +1048576 +[0-9]+ +[0-9]+[.][0-9]' out
+    code=0
+    "$RONDO" tokenize demo --bench --ids x 2>err || code=$?
+    [ "$code" -eq 2 ] && grep -q 'figures only' err
+    code=0
+    "$RONDO" tokenize demo --bench '' 2>err || code=$?
+    [ "$code" -eq 2 ] && grep -q 'empty' err
+}
+
 tap 'a table shows ids and pieces' a_table_shows_ids_and_pieces
 tap 'ids lead back to any bytes' ids_lead_back_to_any_bytes
 tap 'control tokens need the option' control_tokens_need_the_option
 tap 'JSON tells pieces and broken characters' json_tells_pieces_and_broken_characters
 tap 'what is no id is named' what_is_no_id_is_named
+tap 'speed is told for each text' speed_is_told_for_each_text
 tap_end
