@@ -69,6 +69,11 @@ static enum chat_step literal(struct chat_capture *c, const struct view *v, cons
     return STEP_NEXT;
 }
 
+static enum chat_step inner(struct chat_reader *r, const struct view *v, enum chat_inner which)
+{
+    return literal(&r->capture, v, r->inner[which].bytes, r->inner[which].n);
+}
+
 static enum chat_step word(struct chat_capture *c, const struct view *v, const char *text)
 {
     return literal(c, v, text, strlen(text));
@@ -93,6 +98,12 @@ static enum chat_step until(struct chat_capture *c, const struct view *v, const 
             break;
     }
     return STEP_FAIL;
+}
+
+static enum chat_step until_inner(struct chat_reader *r, const struct view *v,
+                                  enum chat_inner which, size_t max, size_t *n)
+{
+    return until(&r->capture, v, r->inner[which].bytes, r->inner[which].n, max, n);
 }
 
 // A name, without the space around it.
@@ -281,16 +292,17 @@ static bool add_parts(struct chat_capture *c)
 }
 
 // Behind the name, or a parameter: a parameter, the end, or all arguments as JSON.
-static enum chat_step tag_body(struct chat_capture *c, const struct view *v)
+static enum chat_step tag_body(struct chat_reader *r, const struct view *v)
 {
+    struct chat_capture *c = &r->capture;
     if (!skip_space(c, v))
         return v->ending ? STEP_FAIL : STEP_MORE;
     if (v->text[c->at] == '{' && !c->arguments.n)
         return go(c, PHASE_JSON);
-    enum chat_step step = word(c, v, "<parameter=");
+    enum chat_step step = inner(r, v, INNER_KEY);
     if (step == STEP_NEXT)
         return go(c, PHASE_TAG_KEY);
-    enum chat_step end = word(c, v, "</function>");
+    enum chat_step end = inner(r, v, INNER_END);
     if (end == STEP_NEXT)
         return add_parts(c) ? go(c, PHASE_CLOSE) : STEP_FAIL;
     return step == STEP_MORE || end == STEP_MORE ? STEP_MORE : STEP_FAIL;
@@ -318,20 +330,20 @@ static void add_value(struct chat_reader *r, const char *value, size_t n)
 
 static enum chat_step tag_value(struct chat_reader *r, const struct view *v)
 {
-    static const char end[] = "</parameter>";
     struct chat_capture *c = &r->capture;
     size_t n;
-    enum chat_step step = until(c, v, end, sizeof end - 1, CHAT_MAX_CALL_BYTES, &n);
+    enum chat_step step = until_inner(r, v, INNER_VALUE_END, CHAT_MAX_CALL_BYTES, &n);
     if (step != STEP_NEXT)
         return step;
     add_value(r, v->text + c->from, n);
     return go(c, PHASE_TAG_BODY);
 }
 
-static enum chat_step tag_json_end(struct chat_capture *c, const struct view *v)
+static enum chat_step tag_json_end(struct chat_reader *r, const struct view *v)
 {
+    struct chat_capture *c = &r->capture;
     size_t end = c->at;
-    enum chat_step step = skip_space(c, v) ? word(c, v, "</function>")
+    enum chat_step step = skip_space(c, v) ? inner(r, v, INNER_END)
                           : v->ending      ? STEP_FAIL
                                            : STEP_MORE;
     if (step == STEP_MORE)
@@ -347,9 +359,9 @@ static enum chat_step pair_name(struct chat_capture *c, const struct view *v)
 {
     for (; c->at < v->n; c->at++) {
         char ch = v->text[c->at];
-        if (c->at - c->from >= CHAT_MAX_NAME || (unsigned char)ch == MARK_FIRST || ch == '{')
+        if (c->at - c->from >= CHAT_MAX_NAME || ch == '{')
             return STEP_FAIL;
-        if (ch == '\n' || ch == '<') {
+        if (ch == '\n' || ch == '<' || chat_is_mark(ch)) {
             set(&c->name, v->text + c->from, c->at - c->from);
             return c->name.n ? go(c, PHASE_PAIR_BODY) : STEP_FAIL;
         }
@@ -362,7 +374,7 @@ static enum chat_step pair_body(struct chat_reader *r, const struct view *v)
     struct chat_capture *c = &r->capture;
     if (!skip_space(c, v))
         return v->ending ? STEP_FAIL : STEP_MORE;
-    enum chat_step step = word(c, v, "<arg_key>");
+    enum chat_step step = inner(r, v, INNER_KEY);
     if (step == STEP_NEXT)
         return go(c, PHASE_PAIR_KEY);
     enum chat_step end = literal(c, v, r->close.bytes, r->close.n);
@@ -371,21 +383,23 @@ static enum chat_step pair_body(struct chat_reader *r, const struct view *v)
     return step == STEP_MORE || end == STEP_MORE ? STEP_MORE : STEP_FAIL;
 }
 
-static enum chat_step pair_key(struct chat_capture *c, const struct view *v)
+static enum chat_step pair_key(struct chat_reader *r, const struct view *v)
 {
+    struct chat_capture *c = &r->capture;
     size_t n;
-    enum chat_step step = until(c, v, "</arg_key>", 10, CHAT_MAX_NAME, &n);
+    enum chat_step step = until_inner(r, v, INNER_KEY_END, CHAT_MAX_NAME, &n);
     if (step != STEP_NEXT)
         return step;
     set(&c->key, v->text + c->from, n);
     return c->key.n ? go(c, PHASE_PAIR_BETWEEN) : STEP_FAIL;
 }
 
-static enum chat_step pair_between(struct chat_capture *c, const struct view *v)
+static enum chat_step pair_between(struct chat_reader *r, const struct view *v)
 {
+    struct chat_capture *c = &r->capture;
     if (!skip_space(c, v))
         return v->ending ? STEP_FAIL : STEP_MORE;
-    enum chat_step step = word(c, v, "<arg_value>");
+    enum chat_step step = inner(r, v, INNER_VALUE);
     return step == STEP_NEXT ? go(c, PHASE_PAIR_VALUE) : step;
 }
 
@@ -393,7 +407,7 @@ static enum chat_step pair_value(struct chat_reader *r, const struct view *v)
 {
     struct chat_capture *c = &r->capture;
     size_t n;
-    enum chat_step step = until(c, v, "</arg_value>", 12, CHAT_MAX_CALL_BYTES, &n);
+    enum chat_step step = until_inner(r, v, INNER_VALUE_END, CHAT_MAX_CALL_BYTES, &n);
     if (step != STEP_NEXT)
         return step;
     add_value(r, v->text + c->from, n);
@@ -515,21 +529,21 @@ static enum chat_step phase(struct chat_reader *r, const struct view *v)
     case PHASE_TAG_NAME:
         return tag_name(c, v);
     case PHASE_TAG_BODY:
-        return tag_body(c, v);
+        return tag_body(r, v);
     case PHASE_TAG_KEY:
         return tag_key(c, v);
     case PHASE_TAG_VALUE:
         return tag_value(r, v);
     case PHASE_TAG_JSON_END:
-        return tag_json_end(c, v);
+        return tag_json_end(r, v);
     case PHASE_PAIR_NAME:
         return pair_name(c, v);
     case PHASE_PAIR_BODY:
         return pair_body(r, v);
     case PHASE_PAIR_KEY:
-        return pair_key(c, v);
+        return pair_key(r, v);
     case PHASE_PAIR_BETWEEN:
-        return pair_between(c, v);
+        return pair_between(r, v);
     case PHASE_PAIR_VALUE:
         return pair_value(r, v);
     case PHASE_NAME:

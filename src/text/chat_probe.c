@@ -72,30 +72,36 @@ static json_t *called(bool text, bool null, bool with_result)
     return messages;
 }
 
-// Calls of an earlier answer are shown, and their arguments as JSON: not as Python prints them, nor
-// as a string within JSON. *nones: how often the word None is there.
-static bool shows_calls(const struct probe *p, json_t *tools, bool text, bool null, size_t *nones)
+// How a way of putting calls comes out.
+struct outcome {
+    bool shown; // with their arguments as JSON: not as Python prints them, nor as text within JSON
+    size_t nones; // how often the word None is there
+};
+
+static struct outcome show_calls(const struct probe *p, json_t *messages, json_t *tools)
 {
-    bool shown = false;
-    for (int i = 0; i < 2 && !shown; i++) { // some want the result behind a call, some not
-        struct jinja_text t = render(p, called(text, null, !i), tools);
-        shown = count(&t, key) > count(&t, "'probekey'") + count(&t, "\\\"probekey") &&
-                count(&t, value) && !count(&t, "'probevalue'") && !count(&t, "probevalue\\\"");
-        *nones = count(&t, "None");
-        jinja_text_free(&t);
-    }
-    return shown;
+    struct jinja_text t = render(p, messages, tools);
+    struct outcome out = {
+        .shown = count(&t, key) > count(&t, "'probekey'") + count(&t, "\\\"probekey") &&
+                 count(&t, value) && !count(&t, "'probevalue'") && !count(&t, "probevalue\\\""),
+        .nones = count(&t, "None"),
+    };
+    jinja_text_free(&t);
+    return out;
 }
 
+// Arguments as an object or as text, with a result behind the call or not: the first that is shown.
 static void probe_calls(struct chat_takes *takes, const struct probe *p, json_t *tools)
 {
-    for (int text = 0; text < 2 && !takes->calls; text++) {
-        size_t none = 0, none_null = 0;
-        bool empty = shows_calls(p, tools, text, false, &none);
-        bool null = shows_calls(p, tools, text, true, &none_null);
-        takes->calls = empty || null;
+    for (int way = 0; way < 4 && !takes->calls; way++) {
+        bool text = way / 2, with_result = way % 2 == 0;
+        struct outcome empty = show_calls(p, called(text, false, with_result), tools);
+        struct outcome null = show_calls(p, called(text, true, with_result), tools);
+        takes->calls = empty.shown || null.shown;
         takes->text_calls = text;
-        takes->empty = !empty ? EMPTY_NULL : !null || none_null > none ? EMPTY_TEXT : EMPTY_EITHER;
+        takes->empty = !empty.shown                              ? EMPTY_NULL
+                       : !null.shown || null.nones > empty.nones ? EMPTY_TEXT
+                                                                 : EMPTY_EITHER;
     }
 }
 

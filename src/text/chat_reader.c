@@ -302,16 +302,19 @@ static void take_text(struct chat_reader *r, const char *text, size_t n)
     }
 }
 
+static bool is_pattern(const struct chat_pattern *p, const char *text, size_t n)
+{
+    return n == p->n && !memcmp(text, p->bytes, n);
+}
+
 static bool is_known(const struct chat_reader *r, const char *text, size_t n)
 {
-    if (n == r->close.n && !memcmp(text, r->close.bytes, n))
-        return true;
-    if (n == r->separator.n && !memcmp(text, r->separator.bytes, n))
-        return true;
-    for (int i = 0; i < r->n_markers; i++)
-        if (n == r->marker[i].pattern.n && !memcmp(text, r->marker[i].pattern.bytes, n))
-            return true;
-    return false;
+    bool known = is_pattern(&r->close, text, n) || is_pattern(&r->separator, text, n);
+    for (int i = 0; i < N_INNERS && !known; i++)
+        known = is_pattern(&r->inner[i], text, n);
+    for (int i = 0; i < r->n_markers && !known; i++)
+        known = is_pattern(&r->marker[i].pattern, text, n);
+    return known;
 }
 
 static size_t mark(char out[CHAT_MAX_MARKER], const char *text, size_t n)
@@ -374,6 +377,21 @@ static void add_marker(struct chat_reader *r, enum chat_marker_kind kind, const 
     r->begins[(unsigned char)m->pattern.bytes[0]] = true;
 }
 
+static void add_inner(struct chat_reader *r)
+{
+    static const char *const tags[N_INNERS] = {[INNER_KEY] = "<parameter=",
+                                               [INNER_VALUE_END] = "</parameter>",
+                                               [INNER_END] = "</function>"};
+    static const char *const pairs[N_INNERS] = {[INNER_KEY] = "<arg_key>",
+                                                [INNER_KEY_END] = "</arg_key>",
+                                                [INNER_VALUE] = "<arg_value>",
+                                                [INNER_VALUE_END] = "</arg_value>"};
+    pattern_of(&r->close, r->vocab, r->format->close);
+    pattern_of(&r->separator, r->vocab, r->format->separator);
+    for (int i = 0; i < N_INNERS; i++)
+        pattern_of(&r->inner[i], r->vocab, r->format->payload == CALLS_PAIRS ? pairs[i] : tags[i]);
+}
+
 static void add_markers(struct chat_reader *r, const struct chat_thinking *t)
 {
     const struct chat_format *f = r->format;
@@ -398,8 +416,7 @@ static void add_markers(struct chat_reader *r, const struct chat_thinking *t)
         add_marker(r, MARKER_CALL, f->open[i]);
     for (int i = 0; i < CHAT_MAX_SILENT; i++)
         add_marker(r, MARKER_SILENT, f->silent[i]);
-    pattern_of(&r->close, r->vocab, f->close);
-    pattern_of(&r->separator, r->vocab, f->separator);
+    add_inner(r);
 }
 
 int chat_reader_new(struct chat_reader **out, const struct chat *c,

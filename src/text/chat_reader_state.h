@@ -54,6 +54,9 @@ struct chat_marker {
     bool control;
 };
 
+// Markers within a call.
+enum chat_inner { INNER_KEY, INNER_KEY_END, INNER_VALUE, INNER_VALUE_END, INNER_END, N_INNERS };
+
 enum chat_mode {
     READ_CONTENT,
     READ_REASONING,
@@ -108,7 +111,7 @@ struct chat_reader {
     struct chat_marker marker[16];
     int n_markers;
     bool begins[256]; // some marker begins with this byte
-    struct chat_pattern close, separator;
+    struct chat_pattern close, separator, inner[N_INNERS];
 
     enum chat_mode mode;
     struct chat_text text;

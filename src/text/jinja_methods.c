@@ -185,6 +185,20 @@ static struct jinja_value string_splitlines(struct jinja_run *r, const struct ji
 
 // ---- changing ----------------------------------------------------------------------------------
 
+// What stands in for somebody's bytes is somebody's: a template that takes a marker out of a
+// message and puts it back in must not make it its own.
+static struct jinja_string in_place_of(struct jinja_run *r, struct jinja_string new,
+                                       struct jinja_string s, size_t at, size_t n)
+{
+    size_t first = n || !at ? at : at - 1, length = n ? n : (at < s.n) + (at - first);
+    if (!s.marks || !new.n || !memchr(s.marks + first, 1, length))
+        return new;
+    uint8_t *marks = jinja_alloc(r, new.n);
+    memset(marks, 1, new.n);
+    new.marks = marks;
+    return new;
+}
+
 static struct jinja_value string_replace(struct jinja_run *r, const struct jinja_value *self,
                                          const struct jinja_args *args)
 {
@@ -197,7 +211,8 @@ static struct jinja_value string_replace(struct jinja_run *r, const struct jinja
     for (; most && from <= s.n && (at = find(s, from, old)); most--) {
         size_t to = (size_t)(at - s.bytes);
         jinja_write(r, &o, s.bytes + from, s.marks ? s.marks + from : NULL, to - from);
-        jinja_write(r, &o, new.bytes, new.marks, new.n);
+        struct jinja_string put = in_place_of(r, new, s, to, old.n);
+        jinja_write(r, &o, put.bytes, put.marks, put.n);
         from = to + old.n;
         if (!old.n) { // between all characters
             if (from >= s.n) {

@@ -318,7 +318,7 @@ static void marks_follow_the_bytes(void **state)
     } cases[] = {
         {"<{{ m }}{{ t }}>", "<usertemplate>", "01111000000000"},
         {"{{ m[1:3] ~ 'x' ~ m | upper }}", "sexUSER", "1101111"},
-        {"{{ (m + '!') | replace('s', 'SS') }}", "uSSer!", "100110"},
+        {"{{ (m + '!') | replace('s', 'SS') }}", "uSSer!", "111110"},
         {"{{ [m, t] | join('-') }}", "user-template", "1111000000000"},
         {"{{ m | tojson }}", "\"user\"", "011110"},
         {"{{ {'a': m} }}", "{'a': 'user'}", "0000000111100"},
