@@ -50,7 +50,9 @@ struct bench_test {
 struct bench_model {
     char type[96]; // "llama Q8_0"
     double bytes, params;
-    double pass_bytes;     // of weights that a pass reads
+    double pass_bytes;     // of weights that a pass reads, but for experts
+    double expert_bytes;   // of all experts
+    double expert_share;   // of them that a token uses
     double layer_weights;  // multiplied for each token
     double output_weights; // multiplied for each token that wants logits
     double token_bytes;    // of keys and values

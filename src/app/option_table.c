@@ -24,12 +24,12 @@ static const char *const wires[] = {"f32", "f16", NULL};
 static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm", "auto", NULL};
 static const char *const thinking[] = {"auto", "on", "off", "low", "medium", "high", NULL};
 static const char *const layouts[] = {"auto", "rows", "lanes", NULL};
-static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", NULL};
-static const char *const archs[] = {"llama", "qwen2", NULL};
+static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", "30b-a3b", NULL};
+static const char *const archs[] = {"llama", "qwen2", "qwen3moe", NULL};
 static const char *const tokenizers[] = {"bpe", "spm", NULL};
 _Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log levels");
 _Static_assert(KV_TYPE_COUNT + 1 == sizeof kv_types / sizeof *kv_types, "types of the KV cache");
-_Static_assert(SYNTHESIS_QWEN2 + 2 == sizeof archs / sizeof *archs, "architectures");
+_Static_assert(SYNTHESIS_QWEN3MOE + 2 == sizeof archs / sizeof *archs, "architectures");
 _Static_assert(SYNTHESIS_SPM + 2 == sizeof tokenizers / sizeof *tokenizers, "tokenizers");
 _Static_assert(BENCH_OUTPUT_COUNT + 1 == sizeof outputs / sizeof *outputs, "outputs of a bench");
 _Static_assert(WIRE_ACTIVATION_COUNT + 1 == sizeof wires / sizeof *wires, "activations");
@@ -120,7 +120,11 @@ const struct option_spec option_table[OPT_COUNT] = {
                       .max = SYNTHESIS_MAX_HEAD_DIM,
                       .help = "width of a head; with --embd or --heads: embd / heads"},
     [OPT_FFN] = {"ffn", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_FF,
-                 .help = "width of the feed-forward part"},
+                 .help = "width of the feed-forward part, or of one expert"},
+    [OPT_EXPERTS] = {"experts", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_EXPERTS,
+                     .help = "experts of a mixture"},
+    [OPT_EXPERTS_USED] = {"experts-used", 0, OPTION_INT, .value = "N", .min = 1,
+                          .max = SYNTHESIS_MAX_EXPERTS, .help = "experts that a token uses"},
     [OPT_VOCAB] = {"vocab", 0, OPTION_INT, .value = "N", .min = 1, .max = SYNTHESIS_MAX_VOCAB,
                    .help = "tokens of the vocabulary"},
     [OPT_MODEL_CTX] = {"ctx", 'c', OPTION_INT, .value = "N", .min = 1, .max = 1 << 28,

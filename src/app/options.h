@@ -70,6 +70,8 @@ enum option_id {
     OPT_KV_HEADS,
     OPT_HEAD_DIM,
     OPT_FFN,
+    OPT_EXPERTS,
+    OPT_EXPERTS_USED,
     OPT_VOCAB,
     OPT_MODEL_CTX,
     OPT_TIED,

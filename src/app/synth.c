@@ -36,6 +36,12 @@ static int read_spec(const struct options *o, struct synthesis *s, struct err *e
     s->seed = (uint64_t)options_int(o, OPT_MODEL_SEED);
     if (options_given(o, OPT_ARCH))
         s->arch = (enum synthesis_arch)options_enum(o, OPT_ARCH);
+    if (s->arch == SYNTHESIS_QWEN3MOE && !s->n_experts) {
+        s->n_experts = 128; // as Qwen3's mixtures
+        s->n_used = 8;
+    }
+    take(o, OPT_EXPERTS, &s->n_experts);
+    take(o, OPT_EXPERTS_USED, &s->n_used);
     if (options_given(o, OPT_TOKENIZER))
         s->vocab = (enum synthesis_vocab)options_enum(o, OPT_TOKENIZER);
     if (options_given(o, OPT_TIED))
@@ -113,8 +119,8 @@ const struct verb verb_synth = {
             "download anything. Weights are normal, activations stay sane, and its vocabulary "
             "reads any text. The same options and seed give the same bytes.\n\nAn 8B as people "
             "download it, 4.6 GiB: rondo synth 8b.gguf --shape 8b --type Q4_K_M\n\n"
-            "Shapes: 1b, 3b, 8b and 70b as Llama 3, 14b and 32b as Qwen 2.5; what is given beside "
-            "--shape changes it.\nFormats: " MIX_NAMES
+            "Shapes: 1b, 3b, 8b and 70b as Llama 3, 14b and 32b as Qwen 2.5, 30b-a3b as Qwen 3's "
+            "mixture of 128 experts; what is given beside --shape changes it.\nFormats: " MIX_NAMES
             ". _M: Q6_K for half of the layers' most sensitive matrices. The output matrix is in "
             "Q6_K where the format is narrower.\n\nThe file has its name when it is complete; "
             "Ctrl-C leaves nothing (exit code 130).",
@@ -129,6 +135,8 @@ const struct verb verb_synth = {
             {OPT_KV_HEADS, NULL},
             {OPT_HEAD_DIM, NULL},
             {OPT_FFN, NULL},
+            {OPT_EXPERTS, NULL},
+            {OPT_EXPERTS_USED, NULL},
             {OPT_VOCAB, NULL},
             {OPT_MODEL_CTX, NULL},
             {OPT_TIED, NULL},

@@ -27,9 +27,10 @@ enum {
     NAME_BYTES = 64,
 };
 
-static const char *const arch_names[] = {"llama", "qwen2"};
+static const char *const arch_names[] = {"llama", "qwen2", "qwen3moe"};
 
-// Public shapes: Llama 3.2 1B and 3B, Llama 3.1 8B, Qwen 2.5 14B and 32B, Llama 3.1 70B.
+// Public shapes: Llama 3.2 1B and 3B, Llama 3.1 8B, Qwen 2.5 14B and 32B, Llama 3.1 70B, and
+// Qwen3-30B-A3B.
 static const struct synthesis presets[] = {
     {"1b", SYNTHESIS_LLAMA, SYNTHESIS_BPE, 16, 2048, 32, 8, 64, 8192, 128256, 131072, 5e5f, 1e-5f,
      .tied = true},
@@ -43,11 +44,13 @@ static const struct synthesis presets[] = {
      .tied = false},
     {"70b", SYNTHESIS_LLAMA, SYNTHESIS_BPE, 80, 8192, 64, 8, 128, 28672, 128256, 131072, 5e5f,
      1e-5f, .tied = false},
+    {"30b-a3b", SYNTHESIS_QWEN3MOE, SYNTHESIS_BPE, 48, 2048, 32, 4, 128, 768, 151936, 40960, 1e6f,
+     1e-6f, .tied = false, .n_experts = 128, .n_used = 8},
 };
 
 const char *synthesis_presets(void)
 {
-    return "1b, 3b, 8b, 14b, 32b, 70b";
+    return "1b, 3b, 8b, 14b, 32b, 70b, 30b-a3b";
 }
 
 bool synthesis_preset(const char *name, struct synthesis *out)
@@ -69,6 +72,7 @@ static int out_of_range(const char *what, int value, int lo, int hi, struct err 
 
 int synthesis_check(const struct synthesis *s, struct err *e)
 {
+    bool mixture = s->arch == SYNTHESIS_QWEN3MOE;
     const struct {
         const char *what;
         int value, lo, hi;
@@ -81,6 +85,8 @@ int synthesis_check(const struct synthesis *s, struct err *e)
         {"feed-forward dimensions", s->n_ff, 1, SYNTHESIS_MAX_FF},
         {"tokens", s->n_vocab, synthesis_vocab_least(s->vocab), SYNTHESIS_MAX_VOCAB},
         {"positions of context", s->context_length, 1, 1 << 28},
+        {"experts", mixture ? s->n_experts : 1, 1, SYNTHESIS_MAX_EXPERTS},
+        {"experts for a token", mixture ? s->n_used : 1, 1, mixture ? s->n_experts : 1},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].value < ranges[i].lo || ranges[i].value > ranges[i].hi)
@@ -108,12 +114,13 @@ struct tensor {
     enum fill fill;
     uint32_t type;
     int n_dims;
-    uint64_t dims[2]; // inputs, rows
+    uint64_t dims[3]; // inputs, rows, matrices
 };
 
 struct walk {
     const struct synthesis *s;
     int layer; // -1 outside of layers
+    int stack; // matrices of a tensor
     void (*see)(void *arg, const struct tensor *t);
     void *arg;
 };
@@ -121,7 +128,7 @@ struct walk {
 static void see(const struct walk *w, const char *name, enum fill fill, enum mix_role role,
                 int n_in, int rows)
 {
-    struct tensor t = {.fill = fill, .n_dims = rows ? 2 : 1, .dims = {(uint64_t)n_in, 1}};
+    struct tensor t = {.fill = fill, .n_dims = rows ? 2 : 1, .dims = {(uint64_t)n_in, 1, 1}};
     const char *suffix = fill == FILL_BIAS ? "bias" : "weight";
     if (w->layer < 0)
         snprintf(t.name, sizeof t.name, "%s.%s", name, suffix);
@@ -129,11 +136,26 @@ static void see(const struct walk *w, const char *name, enum fill fill, enum mix
         snprintf(t.name, sizeof t.name, "blk.%d.%s.%s", w->layer, name, suffix);
     if (rows)
         t.dims[1] = (uint64_t)rows;
+    if (w->stack > 1) {
+        t.n_dims = 3;
+        t.dims[2] = (uint64_t)w->stack;
+    }
     t.type = mix_type(w->s->mix, role, w->layer, w->s->n_layers, t.dims[0]);
     w->see(w->arg, &t);
 }
 
-static void see_layer(const struct walk *w)
+static void see_mixture(struct walk *w)
+{
+    const struct synthesis *s = w->s;
+    see(w, "ffn_gate_inp", FILL_WEIGHTS, MIX_VECTOR, s->n_embd, s->n_experts);
+    w->stack = s->n_experts;
+    see(w, "ffn_gate_exps", FILL_WEIGHTS, MIX_MATRIX, s->n_embd, s->n_ff);
+    see(w, "ffn_up_exps", FILL_WEIGHTS, MIX_MATRIX, s->n_embd, s->n_ff);
+    see(w, "ffn_down_exps", FILL_WEIGHTS, MIX_FFN_DOWN, s->n_ff, s->n_embd);
+    w->stack = 1;
+}
+
+static void see_layer(struct walk *w)
 {
     const struct synthesis *s = w->s;
     int q = s->n_heads * s->head_dim, kv = s->n_kv_heads * s->head_dim;
@@ -148,6 +170,12 @@ static void see_layer(const struct walk *w)
     }
     see(w, "attn_output", FILL_WEIGHTS, MIX_MATRIX, q, s->n_embd);
     see(w, "ffn_norm", FILL_NORMS, MIX_VECTOR, s->n_embd, 0);
+    if (s->arch == SYNTHESIS_QWEN3MOE) {
+        see(w, "attn_q_norm", FILL_NORMS, MIX_VECTOR, s->head_dim, 0);
+        see(w, "attn_k_norm", FILL_NORMS, MIX_VECTOR, s->head_dim, 0);
+        see_mixture(w);
+        return;
+    }
     see(w, "ffn_gate", FILL_WEIGHTS, MIX_MATRIX, s->n_embd, s->n_ff);
     see(w, "ffn_up", FILL_WEIGHTS, MIX_MATRIX, s->n_embd, s->n_ff);
     see(w, "ffn_down", FILL_WEIGHTS, MIX_FFN_DOWN, s->n_ff, s->n_embd);
@@ -156,7 +184,7 @@ static void see_layer(const struct walk *w)
 static void walk_tensors(const struct synthesis *s, void (*seen)(void *arg, const struct tensor *t),
                          void *arg)
 {
-    struct walk w = {.s = s, .layer = -1, .see = seen, .arg = arg};
+    struct walk w = {.s = s, .layer = -1, .stack = 1, .see = seen, .arg = arg};
     see(&w, "token_embd", FILL_WEIGHTS, s->tied ? MIX_OUTPUT : MIX_EMBEDDING, s->n_embd,
         s->n_vocab);
     for (w.layer = 0; w.layer < s->n_layers; w.layer++)
@@ -171,7 +199,7 @@ static uint64_t tensor_bytes(const struct tensor *t)
 {
     size_t row = 0;
     CHECK(wtype_row_bytes(t->type, t->dims[0], &row)); // mix_type chose a type that fits
-    return row * t->dims[1];                           // below 2^42: synthesis_check
+    return row * t->dims[1] * t->dims[2];              // below 2^52: synthesis_check
 }
 
 static void add_bytes(void *arg, const struct tensor *t)
@@ -181,7 +209,7 @@ static void add_bytes(void *arg, const struct tensor *t)
 
 static void add_parameters(void *arg, const struct tensor *t)
 {
-    *(uint64_t *)arg += t->dims[0] * t->dims[1];
+    *(uint64_t *)arg += t->dims[0] * t->dims[1] * t->dims[2];
 }
 
 uint64_t synthesis_weight_bytes(const struct synthesis *s)
@@ -330,6 +358,11 @@ static int put_keys(struct gguf_writer *w, const struct synthesis *s, struct err
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         snprintf(text, sizeof text, "%s.%s", arch, numbers[i].key);
         gguf_put_u32(w, text, (uint32_t)numbers[i].value);
+    }
+    if (s->arch == SYNTHESIS_QWEN3MOE) {
+        gguf_put_u32(w, "qwen3moe.expert_count", (uint32_t)s->n_experts);
+        gguf_put_u32(w, "qwen3moe.expert_used_count", (uint32_t)s->n_used);
+        gguf_put_u32(w, "qwen3moe.expert_feed_forward_length", (uint32_t)s->n_ff);
     }
     snprintf(text, sizeof text, "%s.attention.layer_norm_rms_epsilon", arch);
     gguf_put_f32(w, text, s->rms_eps);

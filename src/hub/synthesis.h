@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum synthesis_arch { SYNTHESIS_LLAMA, SYNTHESIS_QWEN2 };
+enum synthesis_arch { SYNTHESIS_LLAMA, SYNTHESIS_QWEN2, SYNTHESIS_QWEN3MOE };
 enum synthesis_vocab { SYNTHESIS_BPE, SYNTHESIS_SPM };
 
 enum {
@@ -24,6 +24,7 @@ enum {
     SYNTHESIS_MAX_HEAD_DIM = 1 << 11,
     SYNTHESIS_MAX_FF = 1 << 19,
     SYNTHESIS_MAX_VOCAB = 1 << 20,
+    SYNTHESIS_MAX_EXPERTS = 1 << 10,
 };
 
 struct synthesis {
@@ -32,7 +33,8 @@ struct synthesis {
     enum synthesis_vocab vocab;
     int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, context_length;
     float rope_theta, rms_eps;
-    bool tied; // no output matrix, the embedding serves
+    bool tied;             // no output matrix, the embedding serves
+    int n_experts, n_used; // qwen3moe: networks of n_ff each, and how many a token uses
     const struct mix *mix;
     uint64_t seed;
 };

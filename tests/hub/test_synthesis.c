@@ -97,32 +97,37 @@ static void assert_sane(const struct gguf *g)
     }
 }
 
-static void every_mix_makes_sane_weights_of_both_architectures(void **state)
+static void every_mix_makes_sane_weights_of_every_architecture(void **state)
 {
     (void)state;
     char names[] = MIX_NAMES;
     int n_types = 0;
+    static const char *const archs[] = {"llama", "qwen2", "qwen3moe"};
     for (char *name = strtok(names, ", "); name; name = strtok(NULL, ", "), n_types++)
-        for (int variant = 0; variant < 2; variant++) {
+        for (int variant = 0; variant < 3; variant++) {
             struct err e = {0};
             struct hparams h;
             struct synthesis s = small();
             s.mix = mix_find(name);
             assert_non_null(s.mix);
             assert_string_equal(s.mix->name, name);
-            s.arch = variant ? SYNTHESIS_QWEN2 : SYNTHESIS_LLAMA;
+            s.arch = (enum synthesis_arch)variant;
             s.tied = variant;
+            s.n_experts = 32;
+            s.n_used = 2;
             struct gguf *g = made(&s, "mix.gguf");
             assert_sane(g);
             assert_ok(hparams_read(&h, g, &e), &e);
-            assert_string_equal(h.arch, variant ? "qwen2" : "llama");
+            assert_string_equal(h.arch, archs[variant]);
+            assert_int_equal(h.experts.n, variant == SYNTHESIS_QWEN3MOE ? 32 : 0);
             assert_true(h.n_layers == 8 && h.n_embd == 256 && h.n_heads == 4 && h.n_kv_heads == 2 &&
                         h.head_dim == 64 && h.n_ff == 512 && h.n_vocab == 700 &&
                         h.context_length == 128 && h.tied_output == s.tied);
             uint64_t weights = 0, parameters = 0;
             for (size_t t = 0; t < gguf_n_tensors(g); t++) {
                 weights += gguf_tensor_at(g, t)->size;
-                parameters += gguf_tensor_at(g, t)->dims[0] * gguf_tensor_at(g, t)->dims[1];
+                const uint64_t *d = gguf_tensor_at(g, t)->dims;
+                parameters += d[0] * d[1] * d[2];
             }
             assert_int_equal(weights, synthesis_weight_bytes(&s));
             assert_int_equal(parameters, synthesis_parameters(&s));
@@ -141,10 +146,12 @@ static void logits_are_of_the_order_of_one(void **state)
     (void)state;
     enum { N = 8 };
     static const int32_t ids[N] = {1, 600, 33, 33, 699, 0, 256, 42};
-    for (int variant = 0; variant < 2; variant++) {
+    for (int variant = 0; variant < 3; variant++) {
         int n_vocab;
         struct synthesis s = small();
-        s.arch = variant ? SYNTHESIS_QWEN2 : SYNTHESIS_LLAMA;
+        s.arch = (enum synthesis_arch)variant;
+        s.n_experts = 4;
+        s.n_used = 2;
         s.mix = mix_find("Q4_K_M");
         s.n_layers = 24;
         gguf_free(made(&s, "logits.gguf"));
@@ -298,7 +305,7 @@ static void a_file_that_is_given_up_or_does_not_fit_leaves_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_mix_makes_sane_weights_of_both_architectures),
+        cmocka_unit_test(every_mix_makes_sane_weights_of_every_architecture),
         cmocka_unit_test(logits_are_of_the_order_of_one),
         cmocka_unit_test(the_M_mixes_spend_more_on_half_of_the_sensitive_layers),
         cmocka_unit_test(rows_that_are_no_whole_blocks_fall_back),
