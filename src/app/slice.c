@@ -112,7 +112,7 @@ static int run(const struct options *o, struct err *e)
 
 const struct verb verb_slice = {
     .name = "slice",
-    .summary = "write the layers that one machine is to run into a file of their own",
+    .summary = "write some of a model's layers into a file of their own",
     .usage = "MODEL FILE",
     .text = "A worker needs only the layers that it runs. A slice holds them, with everything else "
             "that tells one model from another: copy it to the worker and start it there with "
