@@ -11,6 +11,7 @@ void merger_fini(struct merger *m)
 {
     free(m->symbols);
     free(m->heap);
+    buckets_free(m->buckets);
     *m = (struct merger){0};
 }
 

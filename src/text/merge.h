@@ -29,6 +29,7 @@ struct merger {
     size_t n, capacity;
     struct merge_candidate *heap;
     size_t n_heap, heap_capacity;
+    struct buckets *buckets; // NULL until a long word comes
 };
 
 void merger_fini(struct merger *m);
@@ -49,4 +50,5 @@ int merger_run(struct merger *m, const struct vocab *v, const char *word, merge_
 enum { MERGE_MAX_RANKS = 1 << 24 };
 int merger_run_short(struct merger *m, const struct vocab *v, const char *word, merge_pair *pair);
 int merger_run_long(struct merger *m, const struct vocab *v, const char *word, merge_pair *pair,
-                    uint32_t n_ranks); // at most MERGE_MAX_RANKS
+                    uint32_t n_ranks); // at most MERGE_MAX_RANKS, in each run the same
+void buckets_free(struct buckets *g);

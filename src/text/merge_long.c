@@ -37,14 +37,16 @@ struct bucket {
     bool mixed;          // not in order
 };
 
-struct buckets {
+struct buckets { // all empty between words
     struct merger *m;
     const struct vocab *vocab;
     const char *word;
     merge_pair *pair;
-    struct waiting_symbol *symbols; // (m->n)
-    struct bucket *bucket;          // (n_ranks)
-    uint64_t *bits[LEVELS];         // bits[0]: a bit for each rank; bits[k]: for 64 of bits[k - 1]
+    struct waiting_symbol *symbols; // (capacity)
+    size_t capacity;
+    struct bucket *bucket; // (n_ranks)
+    uint32_t n_ranks;
+    uint64_t *bits[LEVELS]; // bits[0]: a bit for each rank; bits[k]: for 64 of bits[k - 1]
 };
 
 static void set_waiting(struct buckets *g, uint32_t rank)
@@ -207,37 +209,74 @@ static int merge_first(struct buckets *g, int32_t rank)
     return 0;
 }
 
-static int buckets_init(struct buckets *g, uint32_t n_ranks)
+void buckets_free(struct buckets *g)
 {
+    if (!g)
+        return;
+    free(g->symbols);
+    free(g->bucket);
+    free(g->bits[0]);
+    free(g);
+}
+
+static struct buckets *buckets_new(uint32_t n_ranks)
+{
+    struct buckets *g = calloc(1, sizeof *g);
     size_t words = 0, level = n_ranks;
     for (int k = 0; k < LEVELS; k++)
         words += level = level / 64 + 1;
-    g->symbols = malloc(g->m->n * sizeof *g->symbols);
+    if (!g)
+        return NULL;
+    g->n_ranks = n_ranks;
     g->bucket = malloc(((size_t)n_ranks + 1) * sizeof *g->bucket);
     g->bits[0] = calloc(words, sizeof *g->bits[0]);
-    if (!g->symbols || !g->bucket || !g->bits[0])
-        return -1;
+    if (!g->bucket || !g->bits[0]) {
+        buckets_free(g);
+        return NULL;
+    }
     level = n_ranks;
     for (int k = 1; k < LEVELS; k++)
         g->bits[k] = g->bits[k - 1] + (level = level / 64 + 1);
-    for (size_t i = 0; i < g->m->n; i++)
-        g->symbols[i].rank = NONE;
     for (uint32_t i = 0; i < n_ranks; i++)
         g->bucket[i] = (struct bucket){NONE, NONE, false};
+    return g;
+}
+
+static int reserve(struct buckets *g, size_t n)
+{
+    if (n > g->capacity) {
+        free(g->symbols);
+        g->capacity = 0;
+        g->symbols = malloc(n * sizeof *g->symbols);
+        if (!g->symbols)
+            return -1;
+        g->capacity = n;
+    }
+    for (size_t i = 0; i < n; i++)
+        g->symbols[i].rank = NONE;
     return 0;
 }
 
 int merger_run_long(struct merger *m, const struct vocab *v, const char *word, merge_pair *pair,
                     uint32_t n_ranks)
 {
-    struct buckets g = {.m = m, .vocab = v, .word = word, .pair = pair};
-    int rc = buckets_init(&g, n_ranks);
-    for (size_t i = 0; !rc && i + 1 < m->n; i++)
-        enter(&g, (int32_t)i);
-    for (int32_t rank; !rc && (rank = lowest_rank(&g)) >= 0;)
-        rc = merge_first(&g, rank);
-    free(g.symbols);
-    free(g.bucket);
-    free(g.bits[0]);
+    struct buckets *g = m->buckets ? m->buckets : buckets_new(n_ranks);
+    m->buckets = g;
+    if (!g || reserve(g, m->n))
+        return -1;
+    CHECK(g->n_ranks == n_ranks);
+    g->m = m;
+    g->vocab = v;
+    g->word = word;
+    g->pair = pair;
+    for (size_t i = 0; i + 1 < m->n; i++)
+        enter(g, (int32_t)i);
+    int rc = 0;
+    for (int32_t rank; !rc && (rank = lowest_rank(g)) >= 0;)
+        rc = merge_first(g, rank);
+    if (rc) { // what waits is not to be met by the next word
+        buckets_free(g);
+        m->buckets = NULL;
+    }
     return rc;
 }

@@ -62,6 +62,24 @@ static void both_ways_merge_alike(void **state)
         }
 }
 
+static void a_merger_may_be_used_again(void **state)
+{
+    (void)state;
+    struct merger a = {0}, b = {0};
+    rules = (struct rules){5, 400, 100, 2};
+    for (uint32_t turn = 0; turn < 20; turn++) {
+        size_t n = turn % 3 ? 3000 - 100 * turn : 10;
+        fill(&a, n, turn, turn == 4);
+        fill(&b, n, turn, turn == 4);
+        assert_int_equal(merger_run_short(&a, NULL, NULL, pair_by_rules), 0);
+        assert_int_equal(merger_run_long(&b, NULL, NULL, pair_by_rules, rules.n_ranks), 0);
+        for (int32_t i = 0; i >= 0; i = a.symbols[i].next)
+            assert_int_equal(a.symbols[i].next, b.symbols[i].next);
+    }
+    merger_fini(&a);
+    merger_fini(&b);
+}
+
 static void nothing_merges_without_ranks(void **state)
 {
     (void)state;
@@ -101,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_ways_merge_alike),
+        cmocka_unit_test(a_merger_may_be_used_again),
         cmocka_unit_test(nothing_merges_without_ranks),
         cmocka_unit_test(ranks_may_be_as_many_as_allowed),
     };
