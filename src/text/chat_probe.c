@@ -98,7 +98,7 @@ static void probe_calls(struct chat_takes *takes, const struct probe *p, json_t 
         struct outcome empty = show_calls(p, called(text, false, with_result), tools);
         struct outcome null = show_calls(p, called(text, true, with_result), tools);
         takes->calls = empty.shown || null.shown;
-        takes->text_calls = text;
+        takes->text_calls = text && takes->calls;
         takes->empty = !empty.shown                              ? EMPTY_NULL
                        : !null.shown || null.nones > empty.nones ? EMPTY_TEXT
                                                                  : EMPTY_EITHER;
