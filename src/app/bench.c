@@ -233,11 +233,12 @@ const struct verb verb_bench = {
         "that a prompt put into the cache. t/s is the middle of all runs and its standard "
         "deviation; ms is of a whole prompt, one token of an answer, one pass; time compares with "
         "an empty cache, and passes with a pass of one token, round by round.\n\nGB/s is what a "
-        "run reads at least: all weights once a pass, and the keys and values before it; DRAM is "
-        "its share of the bandwidth of memory. Gop/s is 2 x weights x tokens a second, attention "
-        "not counted; int8 is its share of the peak of this instruction set. Both limits are "
-        "measured around each run with as many threads. A model that fits into the caches can have "
-        "more than all of memory.\n\nAll tests run by turns, --repeats times. Ctrl-C ends it with "
+        "run reads at least: all weights once a pass (of experts as many as its tokens use), and "
+        "the keys and values before it; DRAM is its share of the bandwidth of memory. Gop/s is 2 x "
+        "weights x tokens a second, attention not counted; int8 is its share of the peak of this "
+        "instruction set. Both limits are measured around each run with as many threads. A model "
+        "that fits into the caches can have more than all of memory.\n\nAll tests run by turns, "
+        "--repeats times. Ctrl-C ends it with "
         "what there is (exit code 130).",
     .options = (const struct verb_option[]){{OPT_PROMPT_SIZES, "512"},
                                             {OPT_ANSWER_SIZES, "128"},

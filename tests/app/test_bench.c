@@ -8,6 +8,7 @@
 #include "app/sheet.h"
 #include "app/verbs.h"
 #include "app/version.h"
+#include "gguf/gguf.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -97,6 +98,45 @@ static void json_has_every_test_and_what_it_was_measured_on(void **state)
     assert_true(number_of(peak, "gops") <= number_of(peak, "most_gops"));
     json_decref(j);
     free(text);
+}
+
+// What one token reads and multiplies of a mixture: the experts that it uses, and the rest.
+static void a_mixture_counts_the_experts_that_are_used(void **state)
+{
+    (void)state;
+    enum { EXPERTS = 16, USED = 2 };
+    const char *path = test_file("mixture.gguf");
+    char *argv[] = {strdup(path), "-p0", "-n1", "-r1", "-o", "json"};
+    struct tiny_model t = {
+        .arch = "qwen3moe", .type = WT_Q8_0, .context = 64, .n_experts = EXPERTS, .n_used = USED};
+    struct err e = {0};
+    struct gguf *g;
+    double bytes = 0, weights = 0;
+    int rc;
+    tiny_model_write(path, &t);
+    assert_ok(gguf_open(&g, path, &e), &e);
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *x = gguf_tensor_at(g, i);
+        double part = x->n_dims == 3 ? (double)USED / EXPERTS : 1;
+        if (!strcmp(x->name.text, "token_embd.weight"))
+            continue;
+        bytes += part * (double)x->size;
+        if (x->n_dims > 1)
+            weights += part * (double)(x->dims[0] * x->dims[1] * x->dims[2]);
+    }
+    gguf_free(g);
+    char *text = verb_output(&verb_bench, sizeof argv / sizeof *argv, argv, &rc, &e);
+    assert_ok(rc, &e);
+    json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(j);
+    json_t *tg = json_array_get(json_object_get(j, "tests"), 0);
+    double ms = number_of(tg, "ms"), read = number_of(tg, "gbps") * ms * 1e6;
+    assert_true(read >= bytes && read < bytes * 1.02); // and one position's keys and values
+    double multiplied = number_of(tg, "gops") * ms * 1e6 / 2;
+    assert_true(fabs(multiplied / weights - 1) < 1e-9);
+    json_decref(j);
+    free(text);
+    free(argv[0]);
 }
 
 // The fields of a line of CSV, quotes taken off; *line goes to the next.
@@ -256,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_has_every_test_and_what_it_was_measured_on),
+        cmocka_unit_test(a_mixture_counts_the_experts_that_are_used),
         cmocka_unit_test(csv_has_a_line_for_each_test),
         cmocka_unit_test(tables_name_the_tests_and_the_circumstances),
         cmocka_unit_test(a_sheet_stands_in_columns_or_between_bars),
