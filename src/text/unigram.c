@@ -123,7 +123,8 @@ static int encode_new_word(struct encoder *x, const char *word, size_t n)
 struct normalized {
     char *bytes;
     size_t n, capacity;
-    bool merges; // spaces that follow a space are left out
+    bool merges;      // spaces that follow a space, or nothing, are left out
+    bool after_space; // U+2581 in the text is not meant: it only looks like one later
 };
 
 static int put(struct normalized *t, const char *bytes, size_t n)
@@ -138,9 +139,12 @@ static int put(struct normalized *t, const char *bytes, size_t n)
         t->bytes = p;
         t->capacity = capacity;
     }
-    for (size_t i = 0; i < n; i++)
-        if (!(t->merges && bytes[i] == ' ' && (!t->n || t->bytes[t->n - 1] == ' ')))
+    for (size_t i = 0; i < n; i++) {
+        bool space = bytes[i] == ' ';
+        if (!(t->merges && space && t->after_space))
             t->bytes[t->n++] = bytes[i];
+        t->after_space = space;
+    }
     return 0;
 }
 
@@ -155,12 +159,14 @@ static size_t put_next(struct normalized *t, const struct charsmap *m, const cha
         size = length > 0 ? (size_t)length : 1;
         out = length > 0 ? text : "\xef\xbf\xbd"; // U+FFFD
         n_out = length > 0 ? size : 3;
-        if (size == 3 && !memcmp(text, "\xe2\x96\x81", 3)) {
-            out = " ";
-            n_out = 1;
-        }
     }
-    return put(t, out, n_out) ? 0 : size;
+    bool mark = n_out == 3 && !memcmp(out, "\xe2\x96\x81", 3); // U+2581
+    if (mark)
+        t->after_space = false;
+    if (put(t, mark ? " " : out, mark ? 1 : n_out))
+        return 0;
+    t->after_space &= !mark;
+    return size;
 }
 
 // White space in front and at the end goes where spaces are merged, and a space in front comes
@@ -170,7 +176,7 @@ static int normalize(const struct vocab *v, const char *text, size_t n, struct n
     *t = (struct normalized){.bytes = malloc(n + 8), .capacity = n + 8};
     if (!t->bytes || (v->add_space_prefix && put(t, " ", 1)))
         return -1;
-    t->merges = v->merges_spaces;
+    t->merges = t->after_space = v->merges_spaces;
     for (size_t at = 0; at < n;) {
         size_t size = put_next(t, &v->charsmap, text + at, n - at);
         if (!size)

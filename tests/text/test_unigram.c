@@ -159,6 +159,7 @@ static void spaces_go_by_the_flags(void **state)
     ASSERT_IDS(v, "  a   a  ", 0, sa, sa);
     ASSERT_IDS(v, "   ", 0, );
     ASSERT_IDS(v, "aa", 0, sa, a);
+    ASSERT_IDS(v, "a" SPACE "  a", 0, sa, s, sa); // U+2581 merges with nothing
     vocab_free(v);
     t->add_space_prefix = 0;
     v = tiny_done(t);
