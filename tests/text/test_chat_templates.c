@@ -3,6 +3,7 @@
 // answer is what the reader makes of it.
 #include "support.h"
 
+#include "base/clock.h"
 #include "text/chat_reader.h"
 #include "text/chat_state.h"
 #include "tiny_vocab.h"
@@ -440,8 +441,73 @@ static void what_templates_write_of_calls_is_read_as_calls(void **state)
     assert_true(compared >= 70 && reasoned >= 15);
 }
 
-int main(void)
+// ---- speed -------------------------------------------------------------------------------------
+
+static json_t *ten_turns(void)
 {
+    static const char text[] = "Rain is likely over the coast this afternoon, with gusts from the "
+                               "west; the evening stays dry, and tomorrow begins with fog. ";
+    json_t *messages = json_pack("[{ssss}]", "role", "system", "content", "You are helpful.");
+    for (int i = 0; i < 20; i++) {
+        json_t *content = json_sprintf("%s%s%s(%d)", text, text, text, i);
+        json_array_append_new(messages, json_pack("{ssso}", "role", i % 2 ? "assistant" : "user",
+                                                  "content", content));
+    }
+    return messages;
+}
+
+// Milliseconds of one render, the quickest of 50.
+static double render_ms(const struct chat *c, const struct vocab *v, const struct chat_request *r,
+                        size_t *n)
+{
+    double best = 1e9;
+    for (int i = 0; i < 50; i++) {
+        struct jinja_text text;
+        struct err e = {0};
+        int64_t start = clock_ns();
+        if (chat_render(v, chat_template_for(c, r->tools)->jinja, r, &text, &e))
+            return -1;
+        double ms = (double)(clock_ns() - start) / 1e6;
+        best = ms < best ? ms : best;
+        *n = text.n;
+        jinja_text_free(&text);
+    }
+    return best;
+}
+
+static int bench(void)
+{
+    struct rig *g = NULL;
+    open_rig((void **)&g);
+    if (!g)
+        return 77;
+    json_t *tool =
+        json_pack("[{ss s{ss ss s{ss s{s{ss}s{ss}}}}}]", "type", "function", "function", "name",
+                  "look", "description", "says what the weather is", "parameters", "type", "object",
+                  "properties", "city", "type", "string", "days", "type", "integer");
+    printf("%-64s %9s %9s %9s %9s\n", "template", "open ms", "plain ms", "tools ms", "bytes");
+    for (size_t i = 0; i < N_KNOWN; i++) {
+        int64_t start = clock_ns();
+        struct chat *c = open_template(g, i, g->bare);
+        double open = (double)(clock_ns() - start) / 1e6;
+        struct chat_request r = {.messages = ten_turns(), .answer = true};
+        size_t n = 0;
+        double plain = render_ms(c, g->bare, &r, &n);
+        r.tools = tool;
+        double tools = render_ms(c, g->bare, &r, &n);
+        printf("%-64s %9.2f %9.3f %9.3f %9zu\n", known[i].name, open, plain, tools, n);
+        json_decref(r.messages);
+        chat_free(c);
+    }
+    json_decref(tool);
+    close_rig((void **)&g);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "--bench"))
+        return bench();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nobodys_words_become_control_tokens_in_any_template),
         cmocka_unit_test(what_templates_write_of_calls_is_read_as_calls),
