@@ -329,15 +329,20 @@ static size_t mark(char out[CHAT_MAX_MARKER], const char *text, size_t n)
 
 void chat_read(struct chat_reader *r, int32_t id, const char *text, size_t n)
 {
-    take_text(r, text, n);
-    if (vocab_is_control(r->vocab, id)) {
-        struct gguf_string token = vocab_token_text(r->vocab, id);
-        char marked[CHAT_MAX_MARKER];
-        size_t n_marked = mark(marked, token.text, token.length);
-        if (n_marked && is_known(r, marked, n_marked))
-            chat_text_add(&r->text, marked, n_marked);
+    enum { AT_ONCE = 4096 }; // what is said is taken out in front of the rest
+    for (size_t at = 0; at < n; at += AT_ONCE) {
+        take_text(r, text + at, n - at < AT_ONCE ? n - at : AT_ONCE);
+        run(r, false);
     }
-    run(r, false);
+    if (!vocab_is_control(r->vocab, id))
+        return;
+    struct gguf_string token = vocab_token_text(r->vocab, id);
+    char marked[CHAT_MAX_MARKER];
+    size_t n_marked = mark(marked, token.text, token.length);
+    if (n_marked && is_known(r, marked, n_marked)) {
+        chat_text_add(&r->text, marked, n_marked);
+        run(r, false);
+    }
 }
 
 void chat_read_end(struct chat_reader *r)

@@ -448,10 +448,186 @@ static void every_format_gives_its_events_however_it_is_cut(void **state)
     }
 }
 
+// ---- one format, closer ------------------------------------------------------------------------
+
+static struct chat_reader *open_reader(const struct rig *g, json_t *tools, struct seen *s)
+{
+    struct chat_reader *r;
+    struct err e = {0};
+    struct chat_reader_options o = {.tools = tools, .take = take, .arg = s};
+    *s = (struct seen){.kind = -1};
+    assert_ok(chat_reader_new(&r, g->c, &o, &e), &e);
+    return r;
+}
+
+static void say(struct chat_reader *r, const char *text)
+{
+    chat_read(r, -1, text, strlen(text));
+}
+
+static void the_text_of_a_control_token_is_text(void **state)
+{
+    (void)state;
+    static const char *const control[] = {"<tool_call>", "<think>", "</think>", NULL};
+    struct rig g = make(HERMES, control);
+    struct seen *s = malloc(sizeof *s);
+    struct chat_reader *r = open_reader(&g, g.tools, s);
+    say(r, "<think>no</think><tool_call>{\"name\": \"look\"}</tool_call>");
+    chat_read(r, vocab_find(g.v, "<|other|>"), "", 0); // means nothing
+    chat_read(r, vocab_find(g.v, "<tool_call>"), "", 0);
+    say(r, "{\"name\": \"look\"}");
+    chat_read_end(r);
+    assert_string_equal(s->text, "\nC:<think>no</think><tool_call>{\"name\": \"look\"}</tool_call>"
+                                 "\n{look {} #0}");
+    chat_reader_free(r);
+    free(s);
+    unmake(&g);
+}
+
+static void without_tools_calls_are_content(void **state)
+{
+    (void)state;
+    static const char call[] = "<think>a</think><tool_call>{\"name\": \"look\"}</tool_call>";
+    struct rig g = make(HERMES, NULL);
+    struct seen *s = malloc(sizeof *s);
+    json_t *none = json_array();
+    for (int i = 0; i < 2; i++) {
+        struct chat_reader *r = open_reader(&g, i ? none : NULL, s);
+        say(r, call);
+        chat_read_end(r);
+        assert_string_equal(s->text, "\nR:a\nC:<tool_call>{\"name\": \"look\"}</tool_call>");
+        chat_reader_free(r);
+    }
+    json_decref(none);
+    free(s);
+    unmake(&g);
+}
+
+static void calls_have_ids(void **state)
+{
+    (void)state;
+    static const char calls[] =
+        "<tool_call>{\"name\": \"look\"}</tool_call><tool_call>{\"name\": \"stop\"}</tool_call>"
+        "<tool_call>{\"name\": \"stop\", \"id\": \"mine\"}</tool_call>";
+    struct rig g = make(HERMES, NULL);
+    struct seen *s = malloc(2 * sizeof *s);
+    for (int i = 0; i < 2; i++) {
+        struct chat_reader *r = open_reader(&g, g.tools, &s[i]);
+        say(r, calls);
+        chat_read_end(r);
+        chat_reader_free(r);
+    }
+    assert_string_equal(s[0].ids, s[1].ids); // of the same seed
+    assert_int_equal(strlen(s[0].ids), 10 + 10 + 5);
+    assert_memory_not_equal(s[0].ids, s[0].ids + 10, 9);
+    assert_string_equal(s[0].ids + 20, "mine ");
+    free(s);
+    unmake(&g);
+}
+
+static void an_answer_goes_back_into_the_conversation(void **state)
+{
+    (void)state;
+    struct rig g = make(HERMES, NULL);
+    struct seen *s = malloc(sizeof *s);
+    struct chat_reader *r = open_reader(&g, g.tools, s);
+    say(r, "<think>Hm.</think>So:\n<tool_call>{\"name\": \"look\", \"arguments\": {\"a\": 1}}");
+    chat_read_end(r);
+    json_t *got = chat_reader_message(r);
+    json_t *call = json_array_get(json_object_get(got, "tool_calls"), 0);
+    json_t *want = json_pack("{ss ss ss s[{ss ss s{ss ss}}]}", "role", "assistant", "content",
+                             "So:", "reasoning_content", "Hm.", "tool_calls", "id",
+                             json_string_value(json_object_get(call, "id")), "type", "function",
+                             "function", "name", "look", "arguments", "{\"a\": 1}");
+    assert_true(json_equal(got, want));
+    json_decref(got);
+    json_decref(want);
+    chat_reader_free(r);
+    free(s);
+    unmake(&g);
+}
+
+struct sum {
+    size_t content, calls;
+};
+
+static void add_up(void *arg, const struct chat_event *e)
+{
+    struct sum *s = arg;
+    *(e->kind == CHAT_CALL ? &s->calls : &s->content) += e->kind == CHAT_CALL ? 1 : e->n;
+}
+
+// A call that never ends is content when it has become too long, all of it, wherever it was cut.
+static void a_call_without_an_end_is_content(void **state)
+{
+    (void)state;
+    static const char *const begins[] = {"<tool_call>{\"name\": \"", "<tool_call><function=f>"};
+    static const char *const signs[] = {HERMES, "<tool_call><function=<parameter="};
+    const size_t size = CHAT_MAX_CALL_BYTES + 5000;
+    char *text = malloc(size);
+    for (int i = 0; i < 2; i++) {
+        size_t n = strlen(begins[i]);
+        struct rig g = make(signs[i], NULL);
+        memset(text, i ? ' ' : 'x', size);
+        memcpy(text, begins[i], n);
+        for (size_t k = 0; k + 2 < size - n && !i; k += 2) // two bytes each
+            memcpy(text + n + k, "\xc3\xa4", 2);
+        for (size_t step = size; step > 1000; step = step / 3 - 1) {
+            struct sum s = {0};
+            struct chat_reader *r;
+            struct err e = {0};
+            struct chat_reader_options o = {.tools = g.tools, .take = add_up, .arg = &s};
+            assert_ok(chat_reader_new(&r, g.c, &o, &e), &e);
+            for (size_t at = 0; at < size; at += step)
+                chat_read(r, -1, text + at, step < size - at ? step : size - at);
+            chat_read_end(r);
+            assert_int_equal(s.content, size);
+            assert_int_equal(s.calls, 0);
+            chat_reader_free(r);
+        }
+        unmake(&g);
+    }
+    free(text);
+}
+
+// Outside of calls no more is held than a marker and some white space.
+static void little_is_held(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"<",      "tool_call", "<tool_cal", "a",  "  \n",
+                                        "think>", "\xc3",      "\xa4",      "</", "<tool_call>x"};
+    struct rig g = make(HERMES, NULL);
+    struct rng rng;
+    struct sum s = {0};
+    struct chat_reader *r;
+    struct err e = {0};
+    struct chat_reader_options o = {.tools = g.tools, .take = add_up, .arg = &s};
+    size_t fed = 0;
+    rng_init(&rng, 3);
+    assert_ok(chat_reader_new(&r, g.c, &o, &e), &e);
+    chat_read(r, -1, "a", 1);
+    for (int i = 0; i < 20000; i++) {
+        const char *part = parts[rng_below(&rng, sizeof parts / sizeof *parts)];
+        fed += strlen(part);
+        say(r, part);
+        assert_true(fed < s.content + 64 + 16);
+    }
+    chat_read_end(r);
+    assert_true(s.content >= fed);
+    chat_reader_free(r);
+    unmake(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_gives_its_events_however_it_is_cut),
+        cmocka_unit_test(the_text_of_a_control_token_is_text),
+        cmocka_unit_test(without_tools_calls_are_content),
+        cmocka_unit_test(calls_have_ids),
+        cmocka_unit_test(an_answer_goes_back_into_the_conversation),
+        cmocka_unit_test(a_call_without_an_end_is_content),
+        cmocka_unit_test(little_is_held),
     };
     return cmocka_run_group_tests_name("chat_reader", tests, NULL, NULL);
 }
