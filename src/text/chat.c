@@ -1,6 +1,8 @@
 // Conversations as tokens: see chat.h.
 #include "text/chat_state.h"
 
+#include "base/log.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -39,16 +41,30 @@ static int open_chat(struct chat **out, struct gguf_string source, struct gguf_s
     return 0;
 }
 
+// The model's own; a family's stands in for one that is not understood.
+static int open_own(struct chat **out, const struct gguf *g, struct gguf_string source,
+                    const struct vocab *v, struct err *e)
+{
+    struct gguf_string for_tools = {0};
+    struct err why = {0};
+    const char *name = chat_builtin_for(v);
+    gguf_get_string(g, "tokenizer.chat_template.tool_use", &for_tools);
+    int rc = open_chat(out, source, for_tools, NULL, v, &why);
+    if (rc == ERR_FAILED && name) {
+        log_warn("the model's chat template is not used, but the built-in %s: %s", name, why.text);
+        return open_chat(out, chat_builtin(name), (struct gguf_string){0}, name, v, e);
+    }
+    return rc ? err_set(e, rc, "%s", why.text) : 0;
+}
+
 int chat_open(struct chat **out, const struct gguf *g, const struct vocab *v, struct err *e)
 {
-    struct gguf_string source = {0}, for_tools = {0};
+    struct gguf_string source = {0};
     *out = NULL;
-    if (g && gguf_get_string(g, "tokenizer.chat_template", &source)) {
-        gguf_get_string(g, "tokenizer.chat_template.tool_use", &for_tools);
-        return open_chat(out, source, for_tools, NULL, v, e);
-    }
+    if (g && gguf_get_string(g, "tokenizer.chat_template", &source))
+        return open_own(out, g, source, v, e);
     const char *name = chat_builtin_for(v);
-    return name ? open_chat(out, chat_builtin(name), for_tools, name, v, e) : 0;
+    return name ? open_chat(out, chat_builtin(name), source, name, v, e) : 0;
 }
 
 int chat_open_source(struct chat **out, struct gguf_string source, const struct vocab *v,

@@ -18,7 +18,8 @@
 
 struct chat;
 
-// The model's own template, or the built-in one of its family. 0 with *out NULL: this model has no
+// The model's own template, or the built-in one of its family, also where its own is not understood
+// (with a warning). 0 with *out NULL: this model has no
 // way of conversing that is known. `v` must outlive the chat, `g` need not, and may be NULL: the
 // vocabulary alone decides.
 int chat_open(struct chat **out, const struct gguf *g, const struct vocab *v, struct err *e);

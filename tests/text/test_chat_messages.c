@@ -2,6 +2,7 @@
 // in its own way only.
 #include "support.h"
 
+#include "base/log.h"
 #include "gguf/writer.h"
 #include "text/chat.h"
 #include "tiny_vocab.h"
@@ -327,6 +328,36 @@ static void the_template_for_tools_is_used_with_tools(void **state)
     chat_free(c);
 }
 
+static void a_template_that_is_not_understood_is_stood_in_for(void **state)
+{
+    (void)state;
+    static const char broken[] = "{% include 'x' %}";
+    const char *path = test_file("broken.gguf");
+    struct tiny_vocab *t = tiny_bpe();
+    tiny_add(t, "<|im_start|>", TINY_CONTROL, 0);
+    tiny_add(t, "<|im_end|>", TINY_CONTROL, 0);
+    struct vocab *family = tiny_done(t);
+    struct gguf_writer *w;
+    struct gguf *g;
+    struct chat *c;
+    struct err e = {0};
+    assert_ok(gguf_writer_open(&w, path, &e), &e);
+    gguf_put_string(w, "tokenizer.chat_template", broken, sizeof broken - 1);
+    assert_ok(gguf_writer_finish(w, &e), &e);
+    gguf_writer_free(w);
+    assert_ok(gguf_open(&g, path, &e), &e);
+    log_set_level(LOG_ERROR);
+    assert_ok(chat_open(&c, g, family, &e), &e);
+    log_set_level(LOG_WARN);
+    assert_string_equal(chat_abilities(c).builtin, "chatml");
+    chat_free(c);
+    assert_int_equal(chat_open(&c, g, vocab, &e), ERR_FAILED); // of no family
+    assert_null(c);
+    assert_non_null(strstr(e.text, "chat template, line 1"));
+    gguf_free(g);
+    vocab_free(family);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_request_is_left_as_it_was),
         cmocka_unit_test(variables_reach_the_template),
         cmocka_unit_test(the_template_for_tools_is_used_with_tools),
+        cmocka_unit_test(a_template_that_is_not_understood_is_stood_in_for),
     };
     return cmocka_run_group_tests_name("chat_messages", tests, make_vocab, free_vocab);
 }
