@@ -1,5 +1,6 @@
 // Turns of a conversation: see conversation.h.
 #include "app/conversation_state.h"
+#include "text/chat_reader.h"
 
 #include "app/chat_choice.h"
 
@@ -39,10 +40,9 @@ static int no_memory(struct err *e)
     return err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
 }
 
-static int add(struct conversation *c, const char *role, const char *text, size_t length,
-               struct err *e)
+static int add_user(struct conversation *c, const char *text, size_t length, struct err *e)
 {
-    bool added = c->chat ? !json_array_append_new(c->messages, message(role, text, length))
+    bool added = c->chat ? !json_array_append_new(c->messages, message("user", text, length))
                          : conversation_append(&c->text, text, length);
     return added ? 0 : no_memory(e);
 }
@@ -199,9 +199,9 @@ int conversation_encode(const struct conversation *c, const char *text, size_t l
     next.messages = past.messages;
     next.text = past.text;
     if (!rc)
-        rc = add(&next, "user", text, length, e);
+        rc = add_user(&next, text, length, e);
     if (!rc)
-        rc = conversation_ids(&next, out, e);
+        rc = conversation_ids(&next, out, NULL, e);
     past.text = next.text;
     forget_past(&past);
     return rc;
@@ -210,16 +210,38 @@ int conversation_encode(const struct conversation *c, const char *text, size_t l
 struct turn {
     struct conversation *c;
     const struct conversation_turn *how;
-    struct conversation_text answer; // as far as it is not yet among what was said
+    struct chat_reader *reader;      // of messages
+    struct conversation_text answer; // of plain text, as far as it is not yet among what was said
+    bool heard;                      // somebody listens
     bool kept;                       // all of it found memory
 };
+
+static void take_event(void *arg, const struct chat_event *event)
+{
+    struct turn *t = arg;
+    enum conversation_part part =
+        event->kind == CHAT_REASONING ? CONVERSATION_REASONING : CONVERSATION_CONTENT;
+    t->heard = t->heard && t->how->take(t->how->arg, part, event->text, event->n);
+}
 
 static bool take_token(void *arg, int32_t id, const char *text, size_t size)
 {
     struct turn *t = arg;
-    (void)id;
-    t->kept = t->kept && conversation_append(&t->answer, text, size);
-    return !size || t->how->take(t->how->arg, CONVERSATION_CONTENT, text, size);
+    if (t->reader) {
+        chat_read(t->reader, id, text, size);
+    } else {
+        t->kept = t->kept && conversation_append(&t->answer, text, size);
+        t->heard =
+            t->heard && (!size || t->how->take(t->how->arg, CONVERSATION_CONTENT, text, size));
+    }
+    return t->heard;
+}
+
+static int open_reader(struct turn *t, const struct chat_notes *notes, struct err *e)
+{
+    struct chat_reader_options o = {
+        .in_reasoning = notes->in_reasoning, .take = take_event, .arg = t};
+    return chat_reader_new(&t->reader, t->c->chat, &o, e);
 }
 
 // The oldest turns go, if that may be; 1: it may not, or is of no use.
@@ -238,7 +260,10 @@ static int make_room(struct turn *t, size_t n_spoken, struct ids *prompt, struct
 // The tokens of the conversation with what the user said last, such that they fit.
 static int make_prompt(struct turn *t, struct ids *prompt, struct err *e)
 {
-    int rc = conversation_ids(t->c, prompt, e);
+    struct chat_notes notes = {0};
+    int rc = conversation_ids(t->c, prompt, &notes, e);
+    if (!rc && t->c->chat)
+        rc = open_reader(t, &notes, e);
     if (rc || prompt->n <= conversation_room(t->c))
         return rc;
     size_t n = prompt->n;
@@ -258,7 +283,7 @@ static int make_room_behind(struct turn *t, const struct answer *a, struct ids *
         return rc;
     }
     size_t before = t->c->text.n;
-    int rc = add(t->c, NULL, t->answer.bytes, t->answer.n, e);
+    int rc = conversation_append(&t->c->text, t->answer.bytes, t->answer.n) ? 0 : no_memory(e);
     if (!rc)
         rc = make_room(t, 0, prompt, e);
     if (rc)
@@ -291,6 +316,8 @@ static int answer(struct turn *t, struct ids *prompt, struct answer *a, struct e
         rc = make_room_behind(t, a, prompt, e);
     } while (!rc);
     answer_end(m, a);
+    if (t->reader)
+        chat_read_end(t->reader);
     return rc > 0 ? 0 : rc; // no room was made: the answer ends here, which is no error
 }
 
@@ -302,30 +329,44 @@ static void hold(struct conversation *c)
         ids_push(&c->held, ids[i]);
 }
 
+// What was answered becomes part of what was said.
+static int keep_answer(struct turn *t, struct err *e)
+{
+    struct conversation *c = t->c;
+    if (t->reader)
+        return json_array_append_new(c->messages, chat_reader_message(t->reader)) ? no_memory(e)
+                                                                                  : 0;
+    return t->kept && conversation_append(&c->text, t->answer.bytes, t->answer.n) ? 0
+                                                                                  : no_memory(e);
+}
+
 int conversation_say(struct conversation *c, const struct conversation_turn *t, struct answer *a,
                      struct err *e)
 {
-    struct turn turn = {.c = c, .how = t, .kept = true};
+    struct turn turn = {.c = c, .how = t, .heard = true, .kept = true};
     struct past past;
     struct ids prompt = {0};
     *a = (struct answer){0};
     int rc = remember(&past, c, e);
     if (!rc)
-        rc = add(c, "user", t->text, t->length, e);
+        rc = add_user(c, t->text, t->length, e);
     if (!rc)
         rc = make_prompt(&turn, &prompt, e);
     if (!rc)
         rc = answer(&turn, &prompt, a, e);
     bool nothing = !a->tokens.n && (rc || a->stop == ANSWER_INTERRUPTED);
-    if (!nothing && (!turn.kept || add(c, "assistant", turn.answer.n ? turn.answer.bytes : "",
-                                       turn.answer.n, NULL)))
-        rc = no_memory(e);
-    if (nothing || rc == ERR_NO_MEMORY)
+    if (!nothing) {
+        int kept = keep_answer(&turn, e);
+        rc = rc ? rc : kept;
+        nothing = kept;
+    }
+    if (nothing)
         return_to(c, &past);
     if (prompt.n)
         hold(c);
     forget_past(&past);
     ids_free(&prompt);
+    chat_reader_free(turn.reader);
     free(turn.answer.bytes);
     return rc;
 }

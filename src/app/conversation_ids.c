@@ -70,7 +70,8 @@ static void keep_held(const struct conversation *c, struct ids *ids)
     *ids = kept;
 }
 
-static int encode_messages(const struct conversation *c, struct ids *out, struct err *e)
+static int encode_messages(const struct conversation *c, struct ids *out, struct chat_notes *notes,
+                           struct err *e)
 {
     json_t *all = json_array(), *system = NULL;
     if (c->system)
@@ -78,15 +79,16 @@ static int encode_messages(const struct conversation *c, struct ids *out, struct
     bool made = all && (!c->system || !json_array_append_new(all, system)) &&
                 !json_array_extend(all, c->messages);
     struct chat_request r = {.messages = all, .variables = c->variables, .answer = true};
-    int rc = made ? chat_encode(c->chat, &r, out, NULL, e)
+    int rc = made ? chat_encode(c->chat, &r, out, notes, e)
                   : err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
     json_decref(all);
     return rc;
 }
 
-int conversation_ids(const struct conversation *c, struct ids *out, struct err *e)
+int conversation_ids(const struct conversation *c, struct ids *out, struct chat_notes *notes,
+                     struct err *e)
 {
-    int rc = c->chat ? encode_messages(c, out, e)
+    int rc = c->chat ? encode_messages(c, out, notes, e)
                      : vocab_encode(c->loaded->vocab, c->text.n ? c->text.bytes : "", c->text.n,
                                     ENCODE_SPECIAL, out, e);
     if (!rc && !out->n)
@@ -137,7 +139,7 @@ int conversation_forget(struct conversation *c, size_t n_spoken, struct ids *out
         rc = err_set(e, ERR_NO_MEMORY, "no memory for the conversation");
     for (*n_turns = 0; rc > 0 && forget_first(&rest); ++*n_turns) {
         out->n = 0;
-        rc = conversation_ids(&rest, out, e);
+        rc = conversation_ids(&rest, out, NULL, e);
         if (!rc && out->n + n_spoken > wanted)
             rc = 1;
     }

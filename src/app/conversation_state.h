@@ -25,9 +25,10 @@ struct conversation {
 
 bool conversation_append(struct conversation_text *t, const char *bytes, size_t n);
 
-// The tokens of all that was said, and with the answer open. As many of `held` are kept as spell
-// its beginning. Appends to `out`.
-int conversation_ids(const struct conversation *c, struct ids *out, struct err *e);
+// The tokens of all that was said, with the answer open. As many of `held` are kept as spell its
+// beginning. Appends to `out`. `notes`: what the template says about the answer; may be NULL.
+int conversation_ids(const struct conversation *c, struct ids *out, struct chat_notes *notes,
+                     struct err *e);
 // Forgets the oldest turns, one at least, until the tokens of the rest and `n_spoken` more leave a
 // quarter of the context free, or only the last turn is left; `out` gets their tokens. 1: that does
 // not fit either, and nothing has changed.
