@@ -142,6 +142,10 @@ static int next_character(struct line_editor *l, wchar_t *out)
     }
     if (length == UTF8_INCOMPLETE)
         return rc;
+    if (n == 1 && !bytes[0]) { // Ctrl-D, typed before lines were edited
+        *out = 'D' - '@';
+        return 1;
+    }
     if (length == UTF8_INVALID) {
         *out = 0xfffd;
         l->at -= n > 1; // it may begin the next one
@@ -293,6 +297,7 @@ enum line_end line_editor_read(struct line_editor *l, const char *prompt, char *
     l->prompt = prompt;
     interrupt_clear();
     take_signals(before);
+    el_set(l->edit, EL_PREP_TERM, 1); // libedit would do so only behind the prompt
     tell_terminal(l, true);
     const char *text = el_gets(l->edit, &n);
     tell_terminal(l, false);

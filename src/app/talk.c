@@ -250,5 +250,5 @@ int talk_run(struct conversation *c, struct loaded *l, const struct options *o, 
     if (file)
         rc = conversation_save(c, file, e);
     line_editor_close(t.editor);
-    return rc;
+    return rc ? rc : interrupt_ending() ? INTERRUPT_EXIT_CODE : 0;
 }
