@@ -141,6 +141,16 @@ static uint8_t nearest_in(const int8_t table[16], float x)
     return best;
 }
 
+// The same of a table that ascends.
+static uint8_t nearest_ascending(const int8_t table[16], float x)
+{
+    int k = 0;
+    for (int step = 8; step; step /= 2)
+        if (2 * x > (float)(table[k + step - 1] + table[k + step]))
+            k += step;
+    return (uint8_t)k;
+}
+
 static void encode_iq4_nl(void *block, const float *x)
 {
     struct block_iq4_nl *b = block;
@@ -148,7 +158,7 @@ static void encode_iq4_nl(void *block, const float *x)
     b->d = half_from_float(extreme(x, 32) / -127.0f); // the lowest value is the largest
     float id = inverse(half_to_float(b->d));
     for (int i = 0; i < 32; i++)
-        q[i] = nearest_in(codebook_iq4_nl, x[i] * id);
+        q[i] = nearest_ascending(codebook_iq4_nl, x[i] * id);
     pack_nibbles(b->qs, q);
 }
 
@@ -302,7 +312,7 @@ static void encode_iq4_xs(void *block, const float *x)
     float d = round_scales(&half, sc, x, 8, -127);
     b->d = half;
     for (int i = 0; i < 256; i++)
-        q[i] = nearest_in(codebook_iq4_nl, x[i] * inverse(d * (float)(sc[i / 32] - 32)));
+        q[i] = nearest_ascending(codebook_iq4_nl, x[i] * inverse(d * (float)(sc[i / 32] - 32)));
     pack_iq4_xs(b, sc, q);
 }
 

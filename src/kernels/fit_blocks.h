@@ -53,56 +53,49 @@ FIT_INLINE void part_store(uint8_t *out, const struct part *p, const struct grid
 
 // ---- 32 weights and a scale --------------------------------------------------------------------
 
-// The stored scale and q: of the search, or of plain rounding where that happens to be better.
 FIT_INLINE uint16_t fit_small(uint8_t q[32], const struct source *s, const struct grid *g,
-                              float plain, float from, float step, int n, int zero)
+                              struct search t, int zero)
 {
     struct part p = part_at(s, 0, BLOCK_SMALL / VEC);
-    uint16_t d = half_from_float(part_scale(&p, g, from, step, n)), other = half_from_float(plain);
-    if (part_error(&p, g, half_to_float(other), 0) < part_error(&p, g, half_to_float(d), 0))
-        d = other;
+    uint16_t d = half_from_float(part_scale(&p, g, t));
     part_store(q, &p, g, half_to_float(d), 0, zero);
     return d;
 }
 
 static void fit_q4_0(void *block, const struct source *s)
 {
-    static const struct grid g = {-8, 7, NULL};
-    struct part p = part_at(s, 0, BLOCK_SMALL / VEC);
+    static const struct grid g = {.lo = -8, .hi = 7};
     struct block_q4_0 *b = block;
     uint8_t q[32];
-    b->d = fit_small(q, s, &g, part_extreme(&p) / -8, 5.5f, 0.2f, 20, 8);
+    b->d = fit_small(q, s, &g, (struct search){5.5f, 0.2f, 20, 0}, 8);
     pack_nibbles(b->qs, q);
 }
 
 static void fit_q5_0(void *block, const struct source *s)
 {
-    static const struct grid g = {-16, 15, NULL};
-    struct part p = part_at(s, 0, BLOCK_SMALL / VEC);
+    static const struct grid g = {.lo = -16, .hi = 15};
     struct block_q5_0 *b = block;
     uint8_t q[32];
-    b->d = fit_small(q, s, &g, part_extreme(&p) / -16, 13, 0.25f, 16, 16);
+    b->d = fit_small(q, s, &g, (struct search){13, 0.25f, 16, 0}, 16);
     b->qh = pack_fifth_bits(q);
     pack_nibbles(b->qs, q);
 }
 
 static void fit_q8_0(void *block, const struct source *s)
 {
-    static const struct grid g = {-127, 127, NULL};
-    struct part p = part_at(s, 0, BLOCK_SMALL / VEC);
+    static const struct grid g = {.lo = -127, .hi = 127};
     struct block_q8_0 *b = block;
     uint8_t q[32];
-    b->d = fit_small(q, s, &g, fabsf(part_extreme(&p)) / 127, 124, 0.25f, 14, 0);
+    b->d = fit_small(q, s, &g, (struct search){124, 0.25f, 14, 0}, 0);
     memcpy(b->qs, q, sizeof q);
 }
 
 static void fit_iq4_nl(void *block, const struct source *s)
 {
-    static const struct grid g = {0, 0, codebook_iq4_nl};
-    struct part p = part_at(s, 0, BLOCK_SMALL / VEC);
+    const struct grid g = grid_of(codebook_iq4_nl);
     struct block_iq4_nl *b = block;
     uint8_t q[32];
-    b->d = fit_small(q, s, &g, part_extreme(&p) / -127, 80, 4, 16, 0);
+    b->d = fit_small(q, s, &g, (struct search){84, 7, 8, 0}, 0);
     pack_nibbles(b->qs, q);
 }
 
@@ -151,16 +144,16 @@ FIT_INLINE float refit_scale(const int8_t *sc, float d, const struct source *s,
 
 // Numbers of parts in [low, high], high > -low.. ; n vectors a part.
 FIT_INLINE void fit_scaled(struct scaled *out, const struct source *s, const struct grid *g, int n,
-                           int low, int high, float from, float step, int candidates)
+                           int low, int high, struct search t)
 {
     float scale[MAX_PARTS], top = 0, least = INFINITY;
     for (int j = 0; j < BLOCK_K / VEC / n; j++) {
         struct part p = part_at(s, j, n);
-        scale[j] = part_scale(&p, g, from, step, candidates);
+        scale[j] = part_scale(&p, g, t);
         top = fabsf(scale[j]) > fabsf(top) ? scale[j] : top;
     }
     *out = (struct scaled){0};
-    for (int start = 0; start < 4; start++) {
+    for (int start = 0; start < t.starts; start++) {
         float d = start & 1 ? top / (float)(low + start / 2) : top / (float)(high - start / 2);
         for (int i = 0; i < ROUNDS; i++) {
             int8_t sc[MAX_PARTS];
@@ -190,11 +183,11 @@ FIT_INLINE void store_scaled(uint8_t q[256], const struct scaled *f, const struc
 
 static void fit_q6_k(void *block, const struct source *s)
 {
-    static const struct grid g = {-32, 31, NULL};
+    static const struct grid g = {.lo = -32, .hi = 31};
     struct block_q6_k *b = block;
     struct scaled f;
     uint8_t q[256];
-    fit_scaled(&f, s, &g, 2, -128, 127, 29, 0.25f, 16);
+    fit_scaled(&f, s, &g, 2, -128, 127, (struct search){29.5f, 0.35f, 10, 2});
     store_scaled(q, &f, s, &g, 2, 32);
     b->d = f.d;
     memcpy(b->scales, f.sc, sizeof b->scales);
@@ -203,11 +196,11 @@ static void fit_q6_k(void *block, const struct source *s)
 
 static void fit_q3_k(void *block, const struct source *s)
 {
-    static const struct grid g = {-4, 3, NULL};
+    static const struct grid g = {.lo = -4, .hi = 3};
     struct block_q3_k *b = block;
     struct scaled f;
     uint8_t q[256], sc[16];
-    fit_scaled(&f, s, &g, 2, -32, 31, 2, 0.2f, 16);
+    fit_scaled(&f, s, &g, 2, -32, 31, (struct search){2, 0.25f, 12, 4});
     store_scaled(q, &f, s, &g, 2, 4);
     for (int j = 0; j < 16; j++)
         sc[j] = (uint8_t)(f.sc[j] + 32);
@@ -217,11 +210,11 @@ static void fit_q3_k(void *block, const struct source *s)
 
 static void fit_iq4_xs(void *block, const struct source *s)
 {
-    static const struct grid g = {0, 0, codebook_iq4_nl};
+    const struct grid g = grid_of(codebook_iq4_nl);
     struct block_iq4_xs *b = block;
     struct scaled f;
     uint8_t q[256], sc[8];
-    fit_scaled(&f, s, &g, 4, -32, 31, 80, 4, 16);
+    fit_scaled(&f, s, &g, 4, -32, 31, (struct search){84, 7, 8, 2});
     store_scaled(q, &f, s, &g, 4, 0);
     for (int j = 0; j < 8; j++)
         sc[j] = (uint8_t)(f.sc[j] + 32);
@@ -307,13 +300,13 @@ FIT_INLINE void refit_lines(struct lined *f, const struct source *s, const struc
 }
 
 FIT_INLINE void fit_lined(struct lined *out, const struct source *s, const struct grid *g, int n,
-                          int max, float from, float step, int candidates)
+                          int max, struct search t)
 {
     struct line line[MAX_PARTS];
     float top = 0, top_minimum = 0, least = INFINITY;
     for (int j = 0; j < BLOCK_K / VEC / n; j++) {
         struct part p = part_at(s, j, n);
-        line[j] = part_line(&p, g, from, step, candidates);
+        line[j] = part_line(&p, g, t);
         top = line[j].scale > top ? line[j].scale : top;
         top_minimum = line[j].minimum > top_minimum ? line[j].minimum : top_minimum;
     }
@@ -347,11 +340,11 @@ FIT_INLINE void store_lined(uint8_t q[256], const struct lined *f, const struct 
 
 static void fit_q4_k(void *block, const struct source *s)
 {
-    static const struct grid g = {0, 15, NULL};
+    static const struct grid g = {.lo = 0, .hi = 15};
     struct block_q4_k *b = block;
     struct lined f;
     uint8_t q[256];
-    fit_lined(&f, s, &g, 4, 63, 13, 0.25f, 16);
+    fit_lined(&f, s, &g, 4, 63, (struct search){13, 0.25f, 16, 1});
     store_lined(q, &f, s, &g, 4);
     b->d = f.d;
     b->dmin = f.dmin;
@@ -360,11 +353,11 @@ static void fit_q4_k(void *block, const struct source *s)
 
 static void fit_q5_k(void *block, const struct source *s)
 {
-    static const struct grid g = {0, 31, NULL};
+    static const struct grid g = {.lo = 0, .hi = 31};
     struct block_q5_k *b = block;
     struct lined f;
     uint8_t q[256];
-    fit_lined(&f, s, &g, 4, 63, 29, 0.25f, 16);
+    fit_lined(&f, s, &g, 4, 63, (struct search){29, 0.25f, 16, 1});
     store_lined(q, &f, s, &g, 4);
     b->d = f.d;
     b->dmin = f.dmin;
@@ -373,11 +366,11 @@ static void fit_q5_k(void *block, const struct source *s)
 
 static void fit_q2_k(void *block, const struct source *s)
 {
-    static const struct grid g = {0, 3, NULL};
+    static const struct grid g = {.lo = 0, .hi = 3};
     struct block_q2_k *b = block;
     struct lined f;
     uint8_t q[256];
-    fit_lined(&f, s, &g, 2, 15, 2, 0.1f, 20);
+    fit_lined(&f, s, &g, 2, 15, (struct search){2, 0.1f, 20, 1});
     store_lined(q, &f, s, &g, 2);
     b->d = f.d;
     b->dmin = f.dmin;

@@ -27,11 +27,30 @@ struct part {
     int n;            // vectors
 };
 
+// The candidates of a search: the part's largest weight is mapped onto from + i * step, i < n.
+struct search {
+    float from, step;
+    int n;
+    int starts; // scales of a block of parts that are tried
+};
+
 // What a weight divided by its scale can be: whole numbers [lo, hi], or the values of a table.
 struct grid {
     float lo, hi;
-    const int8_t *table; // (16) ascending; NULL: whole numbers
+    const int8_t *table;        // (16) ascending; NULL: whole numbers
+    float middle[15], step[15]; // between a value and the next one
 };
+
+FIT_INLINE struct grid grid_of(const int8_t table[16])
+{
+    struct grid g = {.lo = (float)table[0], .table = table};
+    for (int i = 0; i < 15; i++) {
+        float low = (float)table[i], high = (float)table[i + 1];
+        g.middle[i] = (low + high) * 0.5f;
+        g.step[i] = high - low;
+    }
+    return g;
+}
 
 FIT_INLINE vec vec_min(vec a, vec b)
 {
@@ -62,12 +81,9 @@ FIT_INLINE vec grid_snap(const struct grid *g, vec v)
         v = vec_min(vec_max(v, vec_all(g->lo)), vec_all(g->hi));
         return (v + 0x1.8p23f) - 0x1.8p23f; // rounds to the nearest integer
     }
-    vec q = vec_all((float)g->table[0]);
-    for (int i = 1; i < 16; i++) {
-        float low = (float)g->table[i - 1], high = (float)g->table[i];
-        vec_mask above = v > vec_all((low + high) * 0.5f);
-        q += (vec)((vec_mask)vec_all(high - low) & above);
-    }
+    vec q = vec_all(g->lo);
+    for (int i = 0; i < 15; i++)
+        q += (vec)((vec_mask)vec_all(g->step[i]) & (v > vec_all(g->middle[i])));
     return q;
 }
 
@@ -120,16 +136,14 @@ FIT_INLINE float part_extreme(const struct part *p)
 
 enum { FIT_POLISH = 2 };
 
-// The best scale, of either sign: candidates map the extreme onto ends + i * step for i < n, and
-// onto the negatives of it.
-FIT_INLINE float part_scale(const struct part *p, const struct grid *g, float from, float step,
-                            int n)
+// The best scale, of either sign: candidates map the extreme also onto the negatives.
+FIT_INLINE float part_scale(const struct part *p, const struct grid *g, struct search t)
 {
     float e = part_extreme(p), best = -1, scale = 0;
     if (e == 0)
         return 0;
-    for (int i = 0; i < 2 * n; i++) {
-        float end = from + step * (float)(i / 2);
+    for (int i = 0; i < 2 * t.n; i++) {
+        float end = t.from + t.step * (float)(i / 2);
         struct sums s = part_sums(p, g, inverse_of(e / (i & 1 ? end : -end)), 0);
         if (s.qq > 0 && s.qx * s.qx > best * s.qq) {
             best = s.qx * s.qx / s.qq;
@@ -167,8 +181,7 @@ FIT_INLINE struct line line_of(const struct sums *s, float w, float wx)
     return l;
 }
 
-FIT_INLINE struct line part_line(const struct part *p, const struct grid *g, float from, float step,
-                                 int n)
+FIT_INLINE struct line part_line(const struct part *p, const struct grid *g, struct search t)
 {
     vec low = p->x[0], high = p->x[0], w = vec_all(0), wx = w;
     float min = 0, max = 0;
@@ -186,8 +199,9 @@ FIT_INLINE struct line part_line(const struct part *p, const struct grid *g, flo
     struct line best = {.minimum = -min, .gain = -1};
     if (max <= min) // all alike and not positive: no scale is needed
         return best;
-    for (int i = 0; i < n; i++) {
-        struct sums s = part_sums(p, g, inverse_of((max - min) / (from + step * (float)i)), min);
+    for (int i = 0; i < t.n; i++) {
+        float end = t.from + t.step * (float)i;
+        struct sums s = part_sums(p, g, inverse_of((max - min) / end), min);
         struct line l = line_of(&s, sw, swx);
         if (l.gain > best.gain)
             best = l;
