@@ -17,7 +17,7 @@ static void look_at(struct bench_model *m, const struct gguf_tensor *t, const st
         elements *= (double)t->dims[d];
     bool matrix = t->n_dims > 1;
     bool embedding = !strcmp(t->name.text, "token_embd.weight");
-    bool experts = h->experts.n && t->n_pieces == (uint32_t)h->experts.n;
+    bool experts = h->experts.n && strstr(t->name.text, "_exps.");
     bool output = embedding ? h->tied_output : !strcmp(t->name.text, "output.weight");
     m->bytes += (double)t->size;
     m->params += elements;

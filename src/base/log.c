@@ -15,14 +15,6 @@ void log_set_level(enum log_level level)
     max_level = level;
 }
 
-int log_level_from_name(const char *name)
-{
-    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
-        if (!strcmp(name, names[i]))
-            return i;
-    return -1;
-}
-
 void log_line(enum log_level level, const char *format, ...)
 {
     if (level > max_level)

@@ -5,7 +5,6 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 // Everything above `level` is dropped. The default is LOG_WARN. Set once, before threads start.
 void log_set_level(enum log_level level);
-int log_level_from_name(const char *name); // -1: no such level
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)

@@ -47,14 +47,6 @@ enum member_state membership_state(const struct membership *m, int member)
     return m->members[member].state;
 }
 
-int membership_count(const struct membership *m, enum member_state state)
-{
-    int n = 0;
-    for (int i = 0; i < MEMBERSHIP_MAX; i++)
-        n += m->members[i].state == state;
-    return n;
-}
-
 int membership_list(const struct membership *m, enum member_state state, int *out, int max)
 {
     int n = 0;

@@ -43,7 +43,6 @@ void membership_join(struct membership *m, int member);
 // The move must be one of the drawing's.
 void membership_move(struct membership *m, int member, enum member_state state);
 enum member_state membership_state(const struct membership *m, int member);
-int membership_count(const struct membership *m, enum member_state state);
 // Members in this state, the earliest first; returns their number, at most `max`.
 int membership_list(const struct membership *m, enum member_state state, int *out, int max);
 const char *membership_name(enum member_state state); // for people: "waiting", "loading"

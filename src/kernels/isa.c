@@ -5,7 +5,6 @@
 #include "base/check.h"
 
 #include <pthread.h>
-#include <strings.h>
 
 static const char *const names[ISA_COUNT] = {
     [ISA_SCALAR] = "scalar", [ISA_AVX2] = "avx2", [ISA_AVX512] = "avx512",
@@ -86,10 +85,3 @@ const char *isa_name(enum isa isa)
     return names[isa];
 }
 
-int isa_from_name(const char *name)
-{
-    for (int i = 0; i < ISA_COUNT; i++)
-        if (!strcasecmp(names[i], name))
-            return i;
-    return -1;
-}

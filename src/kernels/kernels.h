@@ -135,7 +135,6 @@ enum isa {
 bool isa_has(enum isa isa); // this machine
 enum isa isa_detect(void);  // the best this machine has
 const char *isa_name(enum isa isa);
-int isa_from_name(const char *name); // -1: unknown
 
 // The table for `isa`; the machine must have it. The tables live for ever and are read-only.
 const struct kernels *kernels_for(enum isa isa);

@@ -6,7 +6,6 @@
 #include "base/check.h"
 
 #include <string.h>
-#include <strings.h>
 
 static const char *const names[KV_TYPE_COUNT] = {"f32", "f16", "q8_0"};
 
@@ -14,14 +13,6 @@ const char *kv_type_name(enum kv_type type)
 {
     CHECK(type < KV_TYPE_COUNT);
     return names[type];
-}
-
-int kv_type_from_name(const char *name)
-{
-    for (int i = 0; i < KV_TYPE_COUNT; i++)
-        if (!strcasecmp(name, names[i]))
-            return i;
-    return -1;
 }
 
 // A head as blocks of 32; behind its end zeros.

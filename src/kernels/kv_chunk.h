@@ -57,7 +57,6 @@ static inline struct kv_layout kv_layout(enum kv_type type, int head_dim)
     return (struct kv_layout){words, half, half + numbers, half + numbers + scales};
 }
 
-int kv_type_from_name(const char *name); // "f32", "f16", "q8_0"; -1: unknown
 const char *kv_type_name(enum kv_type type);
 
 // Writes the key and the value (head_dim) of position `at` of a chunk.

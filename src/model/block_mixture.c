@@ -24,17 +24,25 @@ void mixture_find(struct tensors *t, struct mixture *out)
     }
 }
 
-static void record_shared(struct forward *f, const struct mixture *m)
+// The shared network's products stand beside those of the experts, so that they cost no phase of
+// their own (backend/cpu/cpu.h).
+static void shared_in(struct forward *f, const struct mixture *m)
 {
-    const struct hparams *h = f->h;
     const struct buffers *b = &f->b;
     int n = f->rows->n;
-    gated_record(f, &m->shared, h->experts.n_ff_shared, b->shared);
-    if (m->shared_gate.n_in) {
+    op_matmul(f->list, b->gate, b->norm, &m->shared.gate, n);
+    op_matmul(f->list, b->up, b->norm, &m->shared.up, n);
+    if (m->shared_gate.n_in)
         op_matmul(f->list, b->shared_gate, b->norm, &m->shared_gate, n);
-        op_gate_rows(f->list, b->shared, b->shared_gate, h->n_embd, n);
-    }
-    op_add(f->list, b->back, b->back, b->shared, h->n_embd, n);
+}
+
+static void shared_add(struct forward *f, const struct mixture *m)
+{
+    const struct buffers *b = &f->b;
+    int n = f->rows->n;
+    if (m->shared_gate.n_in)
+        op_gate_rows(f->list, b->shared, b->shared_gate, f->h->n_embd, n);
+    op_add(f->list, b->back, b->back, b->shared, f->h->n_embd, n);
 }
 
 static void bias(struct forward *f, struct buf *x, const struct weight *w, const struct routing *r)
@@ -64,12 +72,18 @@ void mixture_record(struct forward *f, const struct mixture *m)
     op_route(l, &r, b->router, &how, n);
     op_expert_matmul(l, b->expert_gate, b->norm, &m->experts.gate, &r, false, n);
     op_expert_matmul(l, b->expert_up, b->norm, &m->experts.up, &r, false, n);
+    if (x->n_ff_shared)
+        shared_in(f, m);
     bias(f, b->expert_gate, &m->gate_bias, &r);
     bias(f, b->expert_up, &m->up_bias, &r);
     op_glu(l, b->expert_gate, b->expert_gate, b->expert_up, f->h->glu, x->n_used * x->n_ff, n);
+    if (x->n_ff_shared)
+        op_glu(l, b->gate, b->gate, b->up, f->h->glu, x->n_ff_shared, n);
     op_expert_matmul(l, b->expert_out, b->expert_gate, &m->experts.down, &r, true, n);
+    if (x->n_ff_shared)
+        op_matmul(l, b->shared, b->gate, &m->shared.down, n);
     bias(f, b->expert_out, &m->down_bias, &r);
     op_expert_sum(l, b->back, b->expert_out, &r, f->h->n_embd, n);
     if (x->n_ff_shared)
-        record_shared(f, m);
+        shared_add(f, m);
 }

@@ -320,11 +320,6 @@ void shard_free(struct shard *s)
     free(s);
 }
 
-size_t shard_kv_bytes(const struct shard *s)
-{
-    return buf_size(s->kv);
-}
-
 struct shard_cache shard_cache(const struct shard *s)
 {
     return (struct shard_cache){.map = s->map, .pages = s->kv, .page_bytes = s->page_bytes};

@@ -54,7 +54,6 @@ void shard_need(const struct model *m, struct weights *w, const struct window *w
 int shard_new(struct shard **out, const struct model *m, struct weights *w, struct backend *b,
               const struct shard_options *o, struct err *e);
 void shard_free(struct shard *s);
-size_t shard_kv_bytes(const struct shard *s);
 
 // Once per pass and node, before its first window: session operations and room in the cache.
 // Refuses what does not fit or is out of order (a frame from a confused peer).
