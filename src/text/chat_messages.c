@@ -2,6 +2,7 @@
 #include "text/chat_state.h"
 
 #include "base/digest.h"
+#include "text/chat_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -60,29 +61,42 @@ static int check(const struct chat_request *r, struct err *e)
 
 // ---- content -----------------------------------------------------------------------------------
 
-// Both texts with `between` between them. NULL: no memory.
-static json_t *joined(const json_t *first, const char *between, const json_t *second)
+static void add_string(struct chat_text *t, const json_t *string)
 {
-    size_t n = json_string_length(first), m = json_string_length(second), k = strlen(between);
-    char *both = malloc(n + k + m + 1);
-    if (!both)
-        return NULL;
-    if (n)
-        memcpy(both, json_string_value(first), n);
-    memcpy(both + n, between, k);
-    if (m)
-        memcpy(both + n + k, json_string_value(second), m);
-    json_t *out = json_stringn_nocheck(both, n + k + m);
-    free(both);
-    return out;
+    if (string)
+        chat_text_add(t, json_string_value(string), json_string_length(string));
+}
+
+static void add_text(struct chat_text *t, const char *text)
+{
+    chat_text_add(t, text, strlen(text));
+}
+
+// Frees the text. NULL: no memory.
+static json_t *string_of(struct chat_text *t)
+{
+    json_t *string = json_stringn_nocheck(t->n ? t->bytes : "", t->n);
+    free(t->bytes);
+    *t = (struct chat_text){0};
+    return string;
+}
+
+// Both texts with an empty line between them.
+static json_t *joined(const json_t *first, const json_t *second)
+{
+    struct chat_text t = {0};
+    add_string(&t, first);
+    add_text(&t, "\n\n");
+    add_string(&t, second);
+    return string_of(&t);
 }
 
 // The text of parts, one after the other.
 static int text_of_parts(json_t **out, const json_t *parts, size_t number, struct err *e)
 {
+    struct chat_text t = {0};
     json_t *part;
     size_t i;
-    *out = json_string("");
     json_array_foreach((json_t *)parts, i, part)
     {
         const char *type = json_string_value(json_object_get(part, "type"));
@@ -91,14 +105,14 @@ static int text_of_parts(json_t **out, const json_t *parts, size_t number, struc
             char quoted[40] = "none";
             if (type)
                 err_quote(quoted, sizeof quoted, type, (int)strnlen(type, sizeof quoted));
+            free(t.bytes);
             return err_set(e, ERR_FAILED,
                            "message %zu has a part of type %s; only text can be read here", number,
                            quoted);
         }
-        json_t *longer = joined(*out, "", text);
-        json_decref(*out);
-        *out = longer;
+        add_string(&t, text);
     }
+    *out = string_of(&t);
     return *out ? 0 : no_memory(e);
 }
 
@@ -154,7 +168,7 @@ static int set_reasoning(const struct rewrite *w, json_t *m)
     }
     json_incref(thought);
     if (w->takes->joint && json_object_get(m, "tool_calls") && json_string_length(content)) {
-        json_t *both = joined(thought, "\n\n", content);
+        json_t *both = joined(thought, content);
         json_decref(thought);
         thought = both;
         json_object_set_new(m, "content", json_string(""));
@@ -241,13 +255,14 @@ static int set_calls(const struct rewrite *w, json_t *m, size_t number)
     return 0;
 }
 
-// The tool whose call has this id.
+// The tool whose call has this id; it is not far.
 static json_t *name_of_call(const json_t *messages, size_t before, const char *id)
 {
-    while (id && before--) {
+    enum { FAR = 256 };
+    for (int i = 0; i < FAR && id && before--; i++) {
         json_t *calls = json_object_get(json_array_get(messages, before), "tool_calls"), *call;
-        size_t i;
-        json_array_foreach(calls, i, call)
+        size_t k;
+        json_array_foreach(calls, k, call)
         {
             const char *own = json_string_value(json_object_get(call, "id"));
             if (own && !strcmp(own, id))
@@ -275,36 +290,48 @@ static bool is_role(const json_t *m, const char *role)
     return own && !strcmp(own, role);
 }
 
-// A template without system messages: the first user's message begins with them.
-static int move_system(const struct rewrite *w, json_t *messages)
+static json_t *first_user(json_t *messages)
 {
-    json_t *system = NULL, *m;
-    size_t i = 0;
-    int rc = 0;
-    while (!rc && i < json_array_size(messages)) {
-        m = json_array_get(messages, i);
+    json_t *m;
+    size_t i;
+    json_array_foreach(messages, i, m) if (is_role(m, "user")) return m;
+    return NULL;
+}
+
+// A template without system messages: the first user's message begins with them.
+static int move_system(const struct rewrite *w, json_t **messages)
+{
+    struct chat_text t = {0};
+    json_t *rest = json_array(), *m;
+    size_t i, n = json_array_size(*messages);
+    int rc = !rest;
+    json_array_foreach(*messages, i, m)
+    {
         if (!is_role(m, "system")) {
-            i++;
+            rc |= json_array_append(rest, m);
             continue;
         }
-        json_t *content = json_object_get(m, "content");
-        json_t *all = system ? joined(system, "\n\n", content) : json_incref(content);
-        json_decref(system);
-        system = all;
-        rc = !system || json_array_remove(messages, i);
+        if (t.bytes)
+            add_text(&t, "\n\n");
+        chat_text_add(&t, "", 0);
+        add_string(&t, json_object_get(m, "content"));
     }
-    if (!rc && system) {
-        for (i = 0; i < json_array_size(messages); i++)
-            if (is_role(json_array_get(messages, i), "user"))
-                break;
-        m = json_array_get(messages, i);
-        rc = m ? json_object_set_new(m, "content",
-                                     joined(system, "\n\n", json_object_get(m, "content")))
-               : json_array_insert_new(messages, 0,
+    if (!rc && json_array_size(rest) < n) {
+        json_t *user = first_user(rest), *system = string_of(&t);
+        if (!system)
+            rc = -1;
+        else if (user)
+            rc = json_object_set_new(user, "content",
+                                     joined(system, json_object_get(user, "content")));
+        else
+            rc = json_array_insert_new(rest, 0,
                                        json_pack("{ss sO}", "role", "user", "content", system));
+        json_decref(system);
         w->notes->moved_system = true;
     }
-    json_decref(system);
+    free(t.bytes);
+    json_decref(*messages);
+    *messages = rest;
     return rc ? no_memory(w->e) : 0;
 }
 
@@ -312,25 +339,24 @@ static int move_system(const struct rewrite *w, json_t *messages)
 
 static json_t *described(const json_t *tools)
 {
-    json_t *text = json_string("## Tools\n\nYou have these tools and may call them."), *tool;
+    struct chat_text t = {0};
+    json_t *tool;
     size_t i;
+    add_text(&t, "## Tools\n\nYou have these tools and may call them.");
     json_array_foreach((json_t *)tools, i, tool)
     {
         json_t *function = json_object_get(tool, "function");
         function = function ? function : tool;
-        json_t *name = json_object_get(function, "name");
-        json_t *about = json_object_get(function, "description");
         char *parameters = json_dumps(json_object_get(function, "parameters"), JSON_ENCODE_ANY);
-        json_t *one = json_sprintf(
-            "\n\n### %s\nDescription: %s\n\nParameters: %s", name ? json_string_value(name) : "",
-            about ? json_string_value(about) : "", parameters ? parameters : "{}");
-        json_t *longer = joined(text, "", one);
+        add_text(&t, "\n\n### ");
+        add_string(&t, json_object_get(function, "name"));
+        add_text(&t, "\nDescription: ");
+        add_string(&t, json_object_get(function, "description"));
+        add_text(&t, "\n\nParameters: ");
+        add_text(&t, parameters ? parameters : "{}");
         free(parameters);
-        json_decref(one);
-        json_decref(text);
-        text = longer;
     }
-    return text;
+    return string_of(&t);
 }
 
 // A template that shows calls but no descriptions, as DeepSeek's: a system message has them.
@@ -338,8 +364,8 @@ static int describe_tools(const struct rewrite *w, json_t *messages, const json_
 {
     json_t *text = described(tools), *first = json_array_get(messages, 0);
     bool system = is_role(first, "system");
-    json_t *all = system && text ? joined(json_object_get(first, "content"), "\n\n", text)
-                                 : json_incref(text);
+    json_t *all =
+        system && text ? joined(json_object_get(first, "content"), text) : json_incref(text);
     json_decref(text);
     int rc = !all;
     if (!rc && system)
@@ -365,13 +391,16 @@ static int say_calls(const struct rewrite *w, json_t *m)
                        "this model's chat template has no place for calls of tools");
     }
     json_array_foreach(calls, i, call) json_array_append(list, json_object_get(call, "function"));
+    struct chat_text t = {0};
     char *text = json_dumps(list, JSON_REAL_PRECISION(15));
-    json_t *said = text ? json_sprintf("%s%s", w->format->open[0], text) : NULL;
-    json_t *content = said ? joined(json_object_get(m, "content"), "", said) : NULL;
-    json_decref(list);
-    json_decref(said);
+    add_string(&t, json_object_get(m, "content"));
+    add_text(&t, w->format->open[0]);
+    add_text(&t, text ? text : "");
+    int rc = !text || json_object_set_new(m, "content", string_of(&t));
+    free(t.bytes);
     free(text);
-    return !content || json_object_set_new(m, "content", content) ? no_memory(w->e) : 0;
+    json_decref(list);
+    return rc ? no_memory(w->e) : 0;
 }
 
 static int rewrite(const struct rewrite *w, json_t *m, size_t at)
@@ -409,7 +438,7 @@ int chat_messages(json_t **out, const struct chat_template *t, const struct chat
     if (!rc && !t->takes.tools && json_array_size(r->tools))
         rc = describe_tools(&w, *out, r->tools);
     if (!rc && !t->takes.system)
-        rc = move_system(&w, *out);
+        rc = move_system(&w, out);
     if (rc) {
         json_decref(*out);
         *out = NULL;

@@ -11,6 +11,7 @@
 
 #include "text/chat_format.h"
 #include "text/chat_reader.h"
+#include "text/chat_text.h"
 
 #include <stdbool.h>
 
@@ -26,12 +27,6 @@ enum {                   // limits
     CHAT_MAX_JSON_DEPTH = 100,
     CHAT_MAX_MARKER = 64, // bytes of a marker as it stands in the text
 };
-
-struct chat_text {
-    char *bytes; // NUL-terminated once something was added
-    size_t n, capacity;
-};
-void chat_text_add(struct chat_text *t, const char *bytes, size_t n);
 
 struct chat_pattern { // a marker as it stands in the text; n 0: there is none
     char bytes[CHAT_MAX_MARKER];

@@ -149,16 +149,10 @@ struct jinja_value jinja_dict_new(struct jinja_run *r, enum jinja_kind kind)
     return (struct jinja_value){.kind = kind, .dict = dict};
 }
 
-void jinja_put(struct jinja_run *r, struct jinja_dict *d, struct jinja_value key,
-               struct jinja_value value)
+// A key that is not there yet.
+static void append(struct jinja_run *r, struct jinja_dict *d, struct jinja_value key,
+                   struct jinja_value value)
 {
-    if (key.kind >= JINJA_LIST && key.kind != JINJA_TUPLE)
-        jinja_fail(r, "a %s cannot be a key", jinja_type_name(key));
-    struct jinja_value *there = jinja_get(r, d, key);
-    if (there) {
-        *there = value;
-        return;
-    }
     if (d->n == d->capacity) {
         size_t capacity = d->capacity ? 2 * d->capacity : 8;
         struct jinja_value *keys = jinja_alloc(r, 2 * capacity * sizeof *keys);
@@ -172,6 +166,18 @@ void jinja_put(struct jinja_run *r, struct jinja_dict *d, struct jinja_value key
     }
     d->keys[d->n] = key;
     d->values[d->n++] = value;
+}
+
+void jinja_put(struct jinja_run *r, struct jinja_dict *d, struct jinja_value key,
+               struct jinja_value value)
+{
+    if (key.kind >= JINJA_LIST && key.kind != JINJA_TUPLE)
+        jinja_fail(r, "a %s cannot be a key", jinja_type_name(key));
+    struct jinja_value *there = jinja_get(r, d, key);
+    if (there)
+        *there = value;
+    else
+        append(r, d, key, value);
 }
 
 struct jinja_value jinja_function_value(struct jinja_run *r,
@@ -207,8 +213,8 @@ struct jinja_value jinja_from_json(struct jinja_run *r, const json_t *j, bool ma
         json_t *item;
         v = jinja_dict_new(r, JINJA_DICT);
         json_object_foreach((json_t *)j, name, item)
-            jinja_put(r, v.dict, marked_string(r, name, strlen(name), marked),
-                      jinja_from_json(r, item, marked));
+            append(r, v.dict, marked_string(r, name, strlen(name), marked),
+                   jinja_from_json(r, item, marked));
         break;
     }
     case JSON_ARRAY:
@@ -369,6 +375,7 @@ int jinja_compare(struct jinja_run *r, struct jinja_value a, struct jinja_value 
 struct jinja_value *jinja_get(struct jinja_run *r, const struct jinja_dict *d,
                               struct jinja_value key)
 {
+    jinja_step(r, d->n / 16); // a large one is searched as long as it is
     for (size_t i = 0; i < d->n; i++)
         if (jinja_equal(r, d->keys[i], key))
             return &d->values[i];

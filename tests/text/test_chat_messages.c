@@ -260,6 +260,30 @@ static void what_is_no_conversation_is_refused(void **state)
     free(deep);
 }
 
+// Time grows with the size, not its square: this would take minutes.
+static void many_small_things_are_no_trap(void **state)
+{
+    (void)state;
+    struct chat *c = open_source(EACH "{{ raise_exception('') if m.role == 'system' }}"
+                                      "{{ m.content }}" END);
+    json_t *parts = json_array(), *messages = json_array();
+    struct ids l = {0};
+    struct err e = {0};
+    for (int i = 0; i < 200000; i++)
+        json_array_append_new(parts, json_string("four"));
+    for (int i = 0; i < 60000; i++)
+        json_array_append_new(messages, i % 2
+                                            ? json_pack("{ss ss}", "role", "system", "content", "a")
+                                            : json_pack("{ss ss ss}", "role", "tool", "content",
+                                                        "b", "tool_call_id", "1"));
+    json_array_append_new(messages, json_pack("{ss so}", "role", "user", "content", parts));
+    assert_ok(chat_encode(c, &(struct chat_request){.messages = messages}, &l, NULL, &e), &e);
+    assert_int_equal(l.n, 30000 + 3 * 30000 + 4 * 200000);
+    ids_free(&l);
+    json_decref(messages);
+    chat_free(c);
+}
+
 static void a_request_is_left_as_it_was(void **state)
 {
     (void)state;
@@ -370,6 +394,7 @@ int main(void)
         cmocka_unit_test(reasoning_has_the_names_that_templates_know),
         cmocka_unit_test(tools_are_described_or_refused),
         cmocka_unit_test(what_is_no_conversation_is_refused),
+        cmocka_unit_test(many_small_things_are_no_trap),
         cmocka_unit_test(a_request_is_left_as_it_was),
         cmocka_unit_test(variables_reach_the_template),
         cmocka_unit_test(the_template_for_tools_is_used_with_tools),

@@ -309,6 +309,26 @@ static void what_does_not_end_is_ended(void **state)
     free(deep);
 }
 
+// Objects of a hundred thousand members are read at once, and not searched without end.
+static void large_objects_are_no_trap(void **state)
+{
+    (void)state;
+    json_t *large = json_object(), *variables = json_pack("{sO}", "d", large);
+    char name[32];
+    for (int i = 0; i < 100000; i++) {
+        snprintf(name, sizeof name, "k%d", i);
+        json_object_set_new(large, name, json_integer(i));
+    }
+    struct rendered r = render("{{ d | length }} {{ d['k99999'] }}", variables, NULL, NULL);
+    assert_true(same_text(&r, "100000 99999"));
+    jinja_text_free(&r.text);
+    r = render("{% for k in d %}{{ d[k] }}{% endfor %}", variables, NULL, NULL);
+    assert_int_equal(r.rc, ERR_FAILED);
+    assert_non_null(strstr(r.e.text, "steps"));
+    json_decref(large);
+    json_decref(variables);
+}
+
 static void marks_follow_the_bytes(void **state)
 {
     (void)state;
@@ -350,6 +370,7 @@ int main(void)
         cmocka_unit_test(strings_are_cut_by_characters),
         cmocka_unit_test(what_a_template_may_not_do_is_refused),
         cmocka_unit_test(what_does_not_end_is_ended),
+        cmocka_unit_test(large_objects_are_no_trap),
         cmocka_unit_test(marks_follow_the_bytes),
         cmocka_unit_test(the_cases_of_llama_cpp_that_jinja2_agrees_with_are_equal),
     };
