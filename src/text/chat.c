@@ -86,12 +86,18 @@ void chat_free(struct chat *c)
     free(c);
 }
 
+// Described by the template, or in a system message.
+static bool takes_tools(const struct chat_template *t)
+{
+    return t->takes.tools || t->takes.system_tools || t->takes.calls;
+}
+
 struct chat_abilities chat_abilities(const struct chat *c)
 {
     const struct chat_template *t = chat_template_for(c, true);
     return (struct chat_abilities){.builtin = c->builtin,
                                    .system = c->template.takes.system,
-                                   .tools = t->takes.tools || t->takes.calls,
+                                   .tools = takes_tools(t),
                                    .reasoning = t->thinking || t->format->payload == CALLS_HARMONY,
                                    .format = t->format->name};
 }
@@ -145,7 +151,7 @@ int chat_encode(const struct chat *c, const struct chat_request *r, struct ids *
     struct chat_request put = *r;
     struct chat_notes own = {0};
     struct jinja_text text;
-    if (tools && !t->takes.tools && !t->takes.calls)
+    if (tools && !takes_tools(t))
         return err_set(e, ERR_FAILED,
                        "this model's chat template has no place for tools; ask without them, or "
                        "use a template that has");

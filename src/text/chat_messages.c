@@ -359,23 +359,48 @@ static json_t *described(const json_t *tools)
     return string_of(&t);
 }
 
-// A template that shows calls but no descriptions, as DeepSeek's: a system message has them.
+// The functions alone, as JSON.
+static json_t *listed(const json_t *tools)
+{
+    json_t *list = json_array(), *tool;
+    size_t i;
+    json_array_foreach((json_t *)tools, i, tool)
+    {
+        json_t *function = json_object_get(tool, "function");
+        json_array_append(list, function ? function : tool);
+    }
+    char *text = json_dumps(list, JSON_REAL_PRECISION(15));
+    json_t *string = text ? json_string(text) : NULL;
+    json_decref(list);
+    free(text);
+    return string;
+}
+
+static json_t *first_system(json_t *messages)
+{
+    json_t *first = json_array_get(messages, 0);
+    if (is_role(first, "system"))
+        return first;
+    first = json_pack("{ss ss}", "role", "system", "content", "");
+    return json_array_insert_new(messages, 0, first) ? NULL : first;
+}
+
+// A template that has no descriptions of its own: the system message has them, beside its content
+// where the template asks for that, or at its end.
 static int describe_tools(const struct rewrite *w, json_t *messages, const json_t *tools)
 {
-    json_t *text = described(tools), *first = json_array_get(messages, 0);
-    bool system = is_role(first, "system");
-    json_t *all =
-        system && text ? joined(json_object_get(first, "content"), text) : json_incref(text);
-    json_decref(text);
-    int rc = !all;
-    if (!rc && system)
-        rc = json_object_set(first, "content", all);
-    else if (!rc)
-        rc = json_array_insert_new(messages, 0,
-                                   json_pack("{ss sO}", "role", "system", "content", all));
-    json_decref(all);
-    w->notes->described_tools = true;
-    return rc ? no_memory(w->e) : 0;
+    json_t *system = first_system(messages), *content = json_object_get(system, "content");
+    bool beside = w->takes->system_tools;
+    json_t *text = beside ? listed(tools) : described(tools);
+    if (text && !beside && json_string_length(content)) {
+        json_t *all = joined(content, text);
+        json_decref(text);
+        text = all;
+    }
+    w->notes->described_tools = !beside;
+    return !text || json_object_set_new(system, beside ? "tools" : "content", text)
+               ? no_memory(w->e)
+               : 0;
 }
 
 // ---- all of it ---------------------------------------------------------------------------------
@@ -396,6 +421,8 @@ static int say_calls(const struct rewrite *w, json_t *m)
     add_string(&t, json_object_get(m, "content"));
     add_text(&t, w->format->open[0]);
     add_text(&t, text ? text : "");
+    if (w->format->close && !w->format->open[1])
+        add_text(&t, w->format->close);
     int rc = !text || json_object_set_new(m, "content", string_of(&t));
     free(t.bytes);
     free(text);

@@ -121,6 +121,11 @@ void chat_probe(struct chat_template *t, struct gguf_string source, const struct
     takes->tools =
         shows(&p, json_pack("[o]", one("user", said)), tools, name) ||
         shows(&p, json_pack("[oo]", one("system", value), one("user", said)), tools, name);
+    takes->system_tools =
+        !takes->tools && shows(&p,
+                               json_pack("[{ss ss ss} o]", "role", "system", "content", said,
+                                         "tools", name, one("user", said)),
+                               NULL, name);
     takes->short_ids = chat_mentions(source, "length != 9");
     takes->thinking = t->format->payload == CALLS_HARMONY;
     takes->joint = t->format->payload == CALLS_HARMONY;

@@ -15,14 +15,15 @@ enum chat_emptiness { // how a message that is calls alone says that it has no c
 
 struct chat_takes {
     bool system, developer;
-    bool tools;      // their descriptions
-    bool calls;      // in messages of the assistant
-    bool text_calls; // arguments as text; else as an object
-    bool parts;      // content as an array of parts only
-    bool short_ids;  // ids of calls are nine letters and digits
-    bool thinking;   // reasoning is called that
-    bool reasoning;  // or that, beside reasoning_content
-    bool joint;      // reasoning and content of a call are one
+    bool tools;        // their descriptions
+    bool system_tools; // the same, as text in a member of the system message (Phi 4 mini)
+    bool calls;        // in messages of the assistant
+    bool text_calls;   // arguments as text; else as an object
+    bool parts;        // content as an array of parts only
+    bool short_ids;    // ids of calls are nine letters and digits
+    bool thinking;     // reasoning is called that
+    bool reasoning;    // or that, beside reasoning_content
+    bool joint;        // reasoning and content of a call are one
     enum chat_emptiness empty;
 };
 

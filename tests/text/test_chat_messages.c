@@ -237,6 +237,19 @@ static void tools_are_described_or_refused(void **state)
           "\"f\", \"arguments\": {}}];tool:r;");
 }
 
+static void tools_stand_beside_the_system_message_where_a_template_wants_that(void **state)
+{
+    (void)state;
+    static const char source[] =
+        "{# <|tool|><|/tool|> #}" EACH "{{ '<|' + m.role + '|>' + m.content }}"
+        "{% if m.role == 'system' and 'tools' in m and m.tools is not none %}"
+        "{{ '<|tool|>' + m.tools + '<|/tool|>' }}{% endif %}<|end|>" END;
+    check(source, CALL("{}"), one_tool,
+          "<|system|><|tool|>[{\"name\": \"f\", \"description\": \"does it\", \"parameters\": "
+          "{\"type\": \"object\"}}]<|/tool|><|end|><|user|>q<|end|><|assistant|><|tool_call|>["
+          "{\"name\": \"f\", \"arguments\": {}}]<|/tool_call|><|end|><|tool|>r<|end|>");
+}
+
 static void what_is_no_conversation_is_refused(void **state)
 {
     (void)state;
@@ -393,6 +406,7 @@ int main(void)
         cmocka_unit_test(a_result_names_its_tool),
         cmocka_unit_test(reasoning_has_the_names_that_templates_know),
         cmocka_unit_test(tools_are_described_or_refused),
+        cmocka_unit_test(tools_stand_beside_the_system_message_where_a_template_wants_that),
         cmocka_unit_test(what_is_no_conversation_is_refused),
         cmocka_unit_test(many_small_things_are_no_trap),
         cmocka_unit_test(a_request_is_left_as_it_was),
