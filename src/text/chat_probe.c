@@ -28,8 +28,10 @@ static struct jinja_text render(const struct probe *p, json_t *messages, json_t 
 static size_t count(const struct jinja_text *text, const char *what)
 {
     size_t n = 0, length = strlen(what);
+    if (!text->n)
+        return 0;
     const char *at = text->text, *end = at + text->n;
-    while (at && (at = memmem(at, (size_t)(end - at), what, length))) {
+    while ((at = memmem(at, (size_t)(end - at), what, length))) {
         at += length;
         n++;
     }

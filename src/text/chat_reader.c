@@ -429,6 +429,7 @@ int chat_reader_new(struct chat_reader **out, const struct chat *c,
     r->o = *o;
     r->o.tools = tools ? json_incref(o->tools) : NULL;
     add_markers(r, t->thinking);
+    chat_text_add(&r->text, "", 0); // there from the beginning
     r->mode = r->format->payload == CALLS_HARMONY ? READ_HEADER
               : o->in_reasoning                   ? READ_REASONING
                                                   : READ_CONTENT;
