@@ -41,7 +41,7 @@ CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
-PACKAGES := openssl jansson libpcre2-8 libutf8proc libedit
+PACKAGES := openssl jansson libpcre2-8 libutf8proc libedit libcurl
 CPPFLAGS := -D_GNU_SOURCE -Isrc -Itests/support -DRONDO_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 CFLAGS_ALL := -std=c17 $(WARN) -ffp-contract=off -fno-math-errno -pthread $(CFLAGS_$(MODE)) $(CFLAGS)
 WRAP := malloc calloc realloc aligned_alloc posix_memalign
