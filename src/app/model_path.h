@@ -1,4 +1,5 @@
-// Where a model is: MODEL on the command line is a path, or `demo`.
+// Where a model is: MODEL on the command line is a path, a name of hub/model_name.h that is on this
+// machine, or `demo`.
 #pragma once
 
 #include "base/err.h"

@@ -6,6 +6,7 @@
 #include "backend/backend.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "hub/fetch.h"
 #include "hub/synthesis.h"
 #include "kernels/kernels.h"
 #include "model/batch.h"
@@ -145,6 +146,15 @@ const struct option_spec option_table[OPT_COUNT] = {
                         .help = "also what is quantized already, which costs quality twice"},
     [OPT_TENSORS] = {"verbose", 'v', OPTION_FLAG, .help = "tell what became of every tensor"},
     [OPT_OUT_FILE] = {"out", 'o', OPTION_STRING, .value = "FILE", .help = "file to be written"},
+
+    [OPT_MIRROR] = {"mirror", 0, OPTION_STRING, .value = "URL",
+                    .help = "take hf: names from this server instead of the hub"},
+    [OPT_CONNECTIONS] = {"connections", 0, OPTION_INT, .value = "N", .min = 1,
+                         .max = FETCH_MAX_CONNECTIONS,
+                         .help = "connections that fetch parts of a file at the same time"},
+    [OPT_STALL] = {"stall", 0, OPTION_INT, .value = "SECONDS", .min = 1, .max = 3600,
+                   .help = "give up a connection that brings nothing for so long, and try again"},
+    [OPT_YES] = {"yes", 'f', OPTION_FLAG, .help = "do not ask"},
 
     [OPT_SCORING] = {"scoring", 0, OPTION_ENUM, .names = scorings,
                      .help = "which tokens of a window are scored"},

@@ -83,6 +83,11 @@ enum option_id {
     OPT_REQUANTIZE,
     OPT_TENSORS,
     OPT_OUT_FILE,
+    // rondo pull, rondo rm
+    OPT_MIRROR,
+    OPT_CONNECTIONS,
+    OPT_STALL,
+    OPT_YES,
     // measurements
     OPT_SCORING,
     OPT_PROMPT_SIZES,

@@ -10,7 +10,32 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SILENT_MS = 2000, STEP_MS = 250 };
+enum { SILENT_MS = 2000, STEP_MS = 250, RATE_MS = 8000, TIME_BYTES = 32 };
+
+// The rate is a mean over about RATE_MS, the younger the heavier.
+static void take_rate(struct progress *p)
+{
+    int64_t now = clock_ms(), ms = now - p->seen_ms;
+    if (p->seen_ms && p->done >= p->seen && ms > 0) {
+        double rate = (double)(p->done - p->seen) * 1e3 / (double)ms;
+        double weight = p->rate > 0 ? (double)ms / (double)(ms + RATE_MS) : 1;
+        p->rate += weight * (rate - p->rate);
+    }
+    p->seen = p->done;
+    p->seen_ms = now;
+}
+
+static const char *time_left(double seconds, char out[TIME_BYTES])
+{
+    int s = seconds < 359999 ? (int)(seconds + 0.5) : 359999;
+    if (s >= 3600)
+        snprintf(out, TIME_BYTES, "%d h %d min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(out, TIME_BYTES, "%d min %d s", s / 60, s % 60);
+    else
+        snprintf(out, TIME_BYTES, "%d s", s);
+    return out;
+}
 
 static void draw(const struct progress *p, int64_t elapsed_ms)
 {
@@ -18,9 +43,11 @@ static void draw(const struct progress *p, int64_t elapsed_ms)
     if (p->total)
         fprintf(stderr, ", %zu of %zu %s", p->done, p->total, p->unit);
     fprintf(stderr, " (%lld s", (long long)(elapsed_ms / 1000));
-    if (p->done && p->done < p->total)
-        fprintf(stderr, ", %.0f s to go",
-                (double)elapsed_ms * 1e-3 * (double)(p->total - p->done) / (double)p->done);
+    if (p->total > p->done && p->rate > 0) {
+        char left[TIME_BYTES];
+        fprintf(stderr, ", %.*f %s/s, %s to go", p->rate < 100, p->rate, p->unit,
+                time_left((double)(p->total - p->done) / p->rate, left));
+    }
     fputc(')', stderr);
 }
 
@@ -37,6 +64,7 @@ static void *progress_main(void *arg)
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         pthread_cond_timedwait(&p->wake, &p->lock, &until);
+        take_rate(p);
         if (!p->stop && clock_ms() - start >= SILENT_MS) {
             draw(p, clock_ms() - start);
             drawn = true;

@@ -5,6 +5,9 @@
 
 extern const struct verb verb_run;
 extern const struct verb verb_show;
+extern const struct verb verb_pull;
+extern const struct verb verb_ls;
+extern const struct verb verb_rm;
 extern const struct verb verb_prepack;
 extern const struct verb verb_slice;
 extern const struct verb verb_quantize;
