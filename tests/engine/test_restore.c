@@ -156,6 +156,9 @@ static void a_kept_session_goes_on_with_the_same_bits(void **state)
         {.arch = "llama", .seed = 5, .n_layers = 3},
         {.arch = "llama", .seed = 6, .n_layers = 2, .window = 70},
         {.arch = "qwen2", .seed = 7, .n_layers = 2, .type = WT_Q8_0},
+        {.arch = "gemma3", .seed = 8},    // windows in some layers only
+        {.arch = "deepseek2", .seed = 9}, // keys are the values too
+        {.arch = "gpt-oss", .seed = 10},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         tiny_model_write(path, &shapes[i]);
