@@ -4,7 +4,6 @@
 #include "app/progress.h"
 #include "app/saved_session.h"
 #include "kernels/kv_chunk.h"
-#include "model/shard_state.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -109,8 +108,10 @@ int conversation_save(struct conversation *c, const char *path, struct err *e)
     int rc = know_model(c, e);
     if (rc)
         return rc;
-    if (session_length(c->session) == c->held.n)
+    if (session_page_bytes(c->session) && session_length(c->session) == c->held.n) {
         s.page_bytes = p.bytes = session_page_bytes(c->session);
+        s.kind = session_page_kind(c->session);
+    }
     p.n = (c->held.n + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
     s.model = c->model;
     s.text = text_of(c);
@@ -171,6 +172,12 @@ static int take_page(void *arg, size_t index, void *page, struct err *e)
     return saved_read_page(p->r, index, page, e);
 }
 
+static bool same_kind(const struct conversation *c, const struct saved_header *h)
+{
+    struct digest kind = session_page_kind(c->session);
+    return !memcmp(kind.bytes, h->kind.bytes, DIGEST_BYTES);
+}
+
 // Why the pages of this file are of no use here; false: they are.
 static bool unfit(const struct conversation *c, const struct saved_header *h,
                   struct conversation_found *f)
@@ -182,11 +189,12 @@ static bool unfit(const struct conversation *c, const struct saved_header *h,
         note(f, "in a ring the cache lies on all its machines");
     else if (h->kv_type != (uint32_t)c->kv_type)
         note(f, "its cache is of another type than %s; --kv chooses it", kv_type_name(c->kv_type));
-    else if (h->cache_version != SHARD_STATE_VERSION || h->page_bytes != page_bytes)
-        note(f, "another version of rondo wrote its cache");
     else if (h->n_tokens > conversation_room(c))
         note(f, "its %llu tokens are more than the context of %zu; --ctx enlarges it",
              (unsigned long long)h->n_tokens, conversation_room(c));
+    else if (h->page_bytes != page_bytes || !same_kind(c, h))
+        note(f, "another version of rondo wrote its cache, or one with a --ctx for which the model "
+                "turns its keys otherwise");
     else
         return false;
     return true;

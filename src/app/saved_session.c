@@ -1,12 +1,10 @@
 // Reading the files of conversations: see saved_session.h.
 #include "app/saved_session.h"
 
+#include "backend/backend.h"
 #include "base/arith.h"
 #include "base/bytes.h"
 #include "disk/io.h"
-#include "kernels/kernels.h"
-#include "model/kv.h"
-#include "model/shard_state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,14 +58,13 @@ int saved_parse(const void *data, size_t size, uint64_t file_bytes, const char *
                        "%s: a saved session of version %u, and this rondo reads version %d; use "
                        "the rondo that wrote it",
                        name, version, SAVED_VERSION);
-    h.cache_version = cursor_u32(&c);
     h.kv_type = cursor_u32(&c);
-    uint32_t zero = cursor_u32(&c);
     h.text_bytes = cursor_u64(&c);
     h.n_tokens = cursor_u64(&c);
     h.page_bytes = cursor_u64(&c);
     h.n_pages = cursor_u64(&c);
     take_digest(&c, &h.model);
+    take_digest(&c, &h.kind);
     take_digest(&c, &h.text);
     take_digest(&c, &h.tokens);
     take_digest(&c, &h.pages);
@@ -75,7 +72,7 @@ int saved_parse(const void *data, size_t size, uint64_t file_bytes, const char *
     if (c.bad)
         return damaged(name, "it ends inside its header", e);
     own = digest_of(data, HEADER_DIGEST_AT);
-    if (memcmp(own.bytes, told.bytes, DIGEST_BYTES) || zero)
+    if (memcmp(own.bytes, told.bytes, DIGEST_BYTES))
         return damaged(name, "its header is not what was written", e);
     if (!sizes_fit(&h, file_bytes))
         return damaged(name, "its size is not what its header says", e);

@@ -1,9 +1,10 @@
 // Files of conversations: what was said, its tokens, and the pages of the key-value cache, so that
 // a conversation goes on without being computed again. Little-endian:
 //
-//     header  magic "RONDOSES", u32 version, u32 cache_version, u32 kv_type, u32 zero,
+//     header  magic "RONDOSES", u32 version, u32 kv_type,
 //             u64 text_bytes, n_tokens, page_bytes, n_pages,
-//             digest of the model, of the text, of the tokens, of the pages, of the header before
+//             digest of the model, of the kind of the pages (model/shard_state.h), of the text, of
+//             the tokens, of the pages, of the header before
 //     text    JSON: model (its name), system, messages or text
 //     tokens  i32 each
 //     pages   as they lie in memory (model/shard_state.h); none: the tokens are computed again
@@ -22,7 +23,7 @@
 
 enum {
     SAVED_VERSION = 1,
-    SAVED_HEADER_BYTES = 216,
+    SAVED_HEADER_BYTES = 240,
     SAVED_PATH_BYTES = 4096,
     SAVED_MAX_TEXT_BYTES = 1 << 26,
     SAVED_MAX_TOKENS = 1 << 20, // as --ctx
@@ -30,9 +31,9 @@ enum {
 };
 
 struct saved_header {
-    uint32_t cache_version, kv_type; // of the pages
+    uint32_t kv_type; // of the pages
     uint64_t text_bytes, n_tokens, page_bytes, n_pages;
-    struct digest model, text, tokens, pages;
+    struct digest model, kind, text, tokens, pages;
 };
 
 // The header in front of a file of `file_bytes`, of which `size` bytes are at `data`. `name` is for
@@ -62,7 +63,7 @@ void saved_close(struct saved_reader *r);
 
 // ---- Writing.
 struct saved_contents {
-    struct digest model;
+    struct digest model, kind;
     uint32_t kv_type;
     const json_t *text;
     const int32_t *tokens;

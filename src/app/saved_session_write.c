@@ -2,12 +2,11 @@
 // file beside the place, which then takes it.
 #include "app/saved_session.h"
 
+#include "backend/backend.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "cluster/identity.h"
 #include "disk/io.h"
-#include "model/kv.h"
-#include "model/shard_state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -88,15 +87,15 @@ static uint8_t *put_digest(uint8_t *at, const struct digest *d)
 
 static int write_header(struct writer *w, const struct saved_header *h, struct err *e)
 {
-    uint8_t out[SAVED_HEADER_BYTES] = "RONDOSES", *at = out + 56;
+    uint8_t out[SAVED_HEADER_BYTES] = "RONDOSES", *at = out + 48;
     store_u32(out + 8, SAVED_VERSION);
-    store_u32(out + 12, h->cache_version);
-    store_u32(out + 16, h->kv_type);
-    store_u64(out + 24, h->text_bytes);
-    store_u64(out + 32, h->n_tokens);
-    store_u64(out + 40, h->page_bytes);
-    store_u64(out + 48, h->n_pages);
+    store_u32(out + 12, h->kv_type);
+    store_u64(out + 16, h->text_bytes);
+    store_u64(out + 24, h->n_tokens);
+    store_u64(out + 32, h->page_bytes);
+    store_u64(out + 40, h->n_pages);
     at = put_digest(at, &h->model);
+    at = put_digest(at, &h->kind);
     at = put_digest(at, &h->text);
     at = put_digest(at, &h->tokens);
     at = put_digest(at, &h->pages);
@@ -114,13 +113,13 @@ static int write_sections(struct writer *w, const struct saved_contents *c, stru
     if (!text)
         return err_set(e, ERR_NO_MEMORY, "no memory to save the session");
     struct saved_header h = {
-        .cache_version = SHARD_STATE_VERSION,
         .kv_type = c->kv_type,
         .text_bytes = strlen(text),
         .n_tokens = c->n_tokens,
         .page_bytes = c->page_bytes,
         .n_pages = c->page_bytes ? (c->n_tokens + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS : 0,
         .model = c->model,
+        .kind = c->kind,
         .text = digest_of(text, strlen(text)),
         .tokens = digest_of(c->tokens, tokens),
     };

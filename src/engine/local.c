@@ -92,6 +92,11 @@ static size_t local_page_bytes(struct pipeline *p)
     return shard_page_bytes(((struct local *)p)->stage.shard);
 }
 
+static struct digest local_page_kind(struct pipeline *p)
+{
+    return shard_page_kind(((struct local *)p)->stage.shard);
+}
+
 static void local_page_read(struct pipeline *p, uint32_t session, int page, void *out)
 {
     struct local *l = (struct local *)p;
@@ -125,6 +130,7 @@ static const struct pipeline_ops local_ops = {
     .release = local_release,
     .cancel = local_cancel,
     .page_bytes = local_page_bytes,
+    .page_kind = local_page_kind,
     .page_read = local_page_read,
     .page_write = local_page_write,
     .free = local_free,

@@ -10,6 +10,7 @@
 // no earlier than the wait for it, and be computed by the thread that waits.
 #pragma once
 
+#include "base/digest.h"
 #include "base/err.h"
 #include "model/batch.h"
 #include "model/hparams.h"
@@ -50,9 +51,10 @@ struct pipeline_ops {
     // contents. Wait may then fail. The caller truncates its sessions afterwards.
     void (*cancel)(struct pipeline *p, int64_t handle);
     // The cache of a session as bytes, in pages of KV_PAGE_TOKENS positions (model/shard_state.h);
-    // all three NULL where it lies on several machines. Every handle is released. `page` is one
-    // that the session has.
+    // all four NULL where it lies on several machines. Every handle is released. `page` is one that
+    // the session has.
     size_t (*page_bytes)(struct pipeline *p);
+    struct digest (*page_kind)(struct pipeline *p);
     void (*page_read)(struct pipeline *p, uint32_t session, int page, void *out);
     void (*page_write)(struct pipeline *p, uint32_t session, int page, const void *data);
     void (*free)(struct pipeline *p);

@@ -309,6 +309,11 @@ size_t session_page_bytes(const struct session *s)
     return p->ops->page_bytes ? p->ops->page_bytes(p) : 0;
 }
 
+struct digest session_page_kind(const struct session *s)
+{
+    return s->pipeline->ops->page_kind(s->pipeline);
+}
+
 void session_read_page(const struct session *s, size_t page, void *out)
 {
     CHECK(!s->n_flights && page * KV_PAGE_TOKENS < s->n_done);

@@ -82,6 +82,8 @@ int session_fork(struct session *s, const struct session *from, size_t n, struct
 
 // Bytes of a page; 0: the pages do not all lie on this machine, so only the tokens can be kept.
 size_t session_page_bytes(const struct session *s);
+// Pages of one kind are of use to sessions of the same model. Only where there are pages.
+struct digest session_page_kind(const struct session *s);
 // Copies page `page`, of those of the tokens computed. Nothing may be in flight.
 void session_read_page(const struct session *s, size_t page, void *out);
 // The session becomes ids (n >= 1), of which nothing is computed: `load` fills `page`

@@ -322,7 +322,12 @@ void shard_free(struct shard *s)
 
 struct shard_cache shard_cache(const struct shard *s)
 {
-    return (struct shard_cache){.map = s->map, .pages = s->kv, .page_bytes = s->page_bytes};
+    return (struct shard_cache){.map = s->map,
+                                .pages = s->kv,
+                                .page_bytes = s->page_bytes,
+                                .type = s->options.kv_type,
+                                .angles = s->freqs,
+                                .n_angles = 2 * (size_t)(s->model->h.n_rot / 2)};
 }
 
 // ---- a pass ------------------------------------------------------------------------------------

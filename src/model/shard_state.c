@@ -14,6 +14,16 @@ size_t shard_page_bytes(const struct shard *s)
     return shard_cache(s).page_bytes;
 }
 
+struct digest shard_page_kind(const struct shard *s)
+{
+    struct shard_cache c = shard_cache(s);
+    struct digest_state *d = digest_begin();
+    const uint64_t numbers[] = {SHARD_STATE_VERSION, (uint64_t)c.type, c.page_bytes, c.n_angles};
+    digest_add(d, numbers, sizeof numbers);
+    digest_add(d, c.angles, c.n_angles * sizeof *c.angles);
+    return digest_end(d);
+}
+
 void shard_page_read(const struct shard *s, uint32_t session, int page, void *out)
 {
     struct shard_cache c = shard_cache(s);

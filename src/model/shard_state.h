@@ -17,10 +17,16 @@ struct shard_cache { // shard.c gives it out
     const struct kv_map *map;
     struct buf *pages;
     size_t page_bytes;
+    enum kv_type type;
+    const float *angles; // (n_angles) by which keys are turned; the context may choose them
+    size_t n_angles;
 };
 struct shard_cache shard_cache(const struct shard *s);
 
 size_t shard_page_bytes(const struct shard *s);
+// What makes pages of one shard of use to another with the same model: layout and type, and the
+// angles of rotation.
+struct digest shard_page_kind(const struct shard *s);
 // `page` is one that the session has: page * KV_PAGE_TOKENS < its length.
 void shard_page_read(const struct shard *s, uint32_t session, int page, void *out);
 void shard_page_write(struct shard *s, uint32_t session, int page, const void *data);

@@ -369,6 +369,30 @@ static void what_does_not_fit_is_computed_again_and_said(void **state)
     talk_close(&t);
 }
 
+// phi3 turns keys by other angles when the context is longer than the one it was first trained for.
+static void a_context_that_turns_keys_otherwise_is_noticed(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"--ctx|48", "--ctx|128"};
+    struct talk t;
+    struct conversation_found found;
+    const char *path = test_file("kept.session"), *tiny = test_file("tiny.gguf");
+    struct tiny_model phi = {
+        .arch = "phi3", .seed = 4, .rope = TINY_ROPE_LONG, .original_context = 64, .context = 256};
+    tiny_model_write(tiny, &phi);
+    talk_open(&t, tiny, "--ctx|64");
+    say(&t, "Once upon", 5);
+    assert_ok(conversation_save(t.c, path, &t.e), &t.e);
+    talk_close(&t);
+    for (int i = 0; i < 2; i++) {
+        talk_open(&t, tiny, lines[i]);
+        assert_ok(conversation_load(t.c, path, &found, &t.e), &t.e);
+        assert_int_equal(found.n_tokens > 0, i == 0);
+        assert_int_equal(strstr(found.note, "turns its keys otherwise") != NULL, i == 1);
+        talk_close(&t);
+    }
+}
+
 static void another_model_gets_the_text_only(void **state)
 {
     (void)state;
@@ -407,7 +431,7 @@ static void damaged_files_are_sentences(void **state)
     assert_ok(conversation_save(t.c, path, &t.e), &t.e);
     uint8_t *data = test_read(path, &size);
     uint64_t text_bytes;
-    memcpy(&text_bytes, data + 24, sizeof text_bytes);
+    memcpy(&text_bytes, data + 16, sizeof text_bytes);
     for (size_t at = 0; at < size; at += at < 260 ? 7 : at < 1200 ? 50 : size / 20) {
         data[at] ^= 0x20;
         test_write(bad, data, size);
@@ -417,7 +441,7 @@ static void damaged_files_are_sentences(void **state)
         int rc = conversation_load(t.c, bad, &found, &t.e);
         n_refused += rc < 0;
         n_text_only += !rc;
-        if (at < 216 + text_bytes) {
+        if (at < 240 + text_bytes) {
             assert_true(rc < 0 && t.e.text[0]);
             assert_int_equal(conversation_turns(t.c), 0);
         } else { // tokens or cache: what was said is there
@@ -486,6 +510,7 @@ int main(void)
         cmocka_unit_test(an_answer_goes_on_behind_a_shift),
         cmocka_unit_test(a_kept_conversation_goes_on_with_the_same_bits),
         cmocka_unit_test(what_does_not_fit_is_computed_again_and_said),
+        cmocka_unit_test(a_context_that_turns_keys_otherwise_is_noticed),
         cmocka_unit_test(another_model_gets_the_text_only),
         cmocka_unit_test(damaged_files_are_sentences),
         cmocka_unit_test(a_disk_that_fails_leaves_the_old_file),

@@ -321,7 +321,7 @@ static void sessions_are_saved_listed_and_not_replaced_unasked(void **state)
     // A file that is damaged.
     size_t size;
     uint8_t *data = test_read(state_file("sessions/two.session"), &size);
-    data[300] ^= 1;
+    data[250] ^= 1;
     test_write(state_file("sessions/two.session"), data, size);
     free(data);
     enter(&t, "/load two");

@@ -11,7 +11,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { TEXT_BYTES_AT = 24, TEXT_DIGEST_AT = 88, OWN_DIGEST_AT = SAVED_HEADER_BYTES - DIGEST_BYTES };
+enum {
+    TEXT_BYTES_AT = 16,
+    TEXT_DIGEST_AT = 112,
+    OWN_DIGEST_AT = SAVED_HEADER_BYTES - DIGEST_BYTES
+};
 
 static void check_text(const uint8_t *text, size_t size)
 {
