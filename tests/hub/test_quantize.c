@@ -14,10 +14,12 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 // ---- files to start from -----------------------------------------------------------------------
@@ -500,6 +502,72 @@ static void a_failing_disk_leaves_nothing_and_says_why(void **state)
     free(to);
 }
 
+// The most memory that this process had since the last call, in KiB; 0 where that is not told.
+static long peak_kib(void)
+{
+    char line[256];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %ld", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    malloc_trim(0);
+    f = fopen("/proc/self/clear_refs", "w");
+    bool forgotten = f && fputs("5", f) >= 0;
+    if (f && fclose(f))
+        forgotten = false;
+    return forgotten ? kib : 0;
+}
+
+// A model of 256 MiB, quantized in a process of its own, whose memory is looked at. It is mostly a
+// hole: zeros are weights too.
+static void memory_does_not_depend_on_the_size_of_the_model(void **state)
+{
+    (void)state;
+    enum { LIMIT_KIB = 32 << 10 }; // 16 MiB, half a MiB a thread, and some for the program
+    static const uint64_t dims[] = {1024, 1 << 17};
+    struct err e = {0};
+    struct gguf_writer *w;
+    char *from = strdup(test_file("hole.gguf"));
+    assert_ok(gguf_writer_open(&w, from, &e), &e);
+    gguf_declare(w, "blk.0.ffn_up.weight", WT_F16, 2, (uint64_t[]){1024, 1});
+    gguf_write(w, (uint8_t[2048]){0}, 2048);
+    assert_ok(gguf_writer_finish(w, &e), &e);
+    gguf_writer_free(w);
+    size_t size;
+    uint8_t *header = test_read(from, &size); // one row becomes 2^17
+    uint8_t *rows = memmem(header, size, (uint64_t[]){1024, 1}, 16);
+    assert_non_null(rows);
+    memcpy(rows, dims, sizeof dims);
+    test_write(from, header, size);
+    free(header);
+    assert_int_equal(truncate(from, (off_t)(size - 2048 + dims[0] * dims[1] * 2)), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        struct quantization how = to_type("Q2_K");
+        struct quantize_plan p;
+        struct gguf *g;
+        peak_kib();
+        long before = peak_kib();
+        bool bad = gguf_open(&g, from, &e) || quantize_plan(&p, g, &how, &e) ||
+                   quantize_write(&p, test_file("hole-q.gguf"), NULL, NULL, &e);
+        long kib = peak_kib() - before;
+        fprintf(stderr, "# %ld KiB of memory for a model of 256 MiB\n", kib);
+        _exit(!before ? 77 : bad || kib > LIMIT_KIB);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        test_skip("this kernel does not tell how much memory a process had at most");
+    assert_int_equal(WEXITSTATUS(status), 0);
+    unlink(test_file("hole-q.gguf"));
+    free(from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +580,7 @@ int main(void)
         cmocka_unit_test(what_is_no_weight_is_refused_with_its_place),
         cmocka_unit_test(quantized_sources_need_the_option),
         cmocka_unit_test(a_split_model_becomes_one_file),
+        cmocka_unit_test(memory_does_not_depend_on_the_size_of_the_model),
         cmocka_unit_test(a_file_that_is_given_up_leaves_nothing),
         cmocka_unit_test(a_failing_disk_leaves_nothing_and_says_why),
     };
