@@ -31,6 +31,7 @@ else ifeq ($(ARCH),aarch64)
 ISA_DIR := arm
 endif
 
+# psabi: the vectors of kernels/fit_part.h are passed to inlined functions only
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
         -Wpointer-arith -Wundef -Wno-psabi
 CFLAGS_release := -O2 -g

@@ -22,6 +22,7 @@ struct learning {
     struct score score;
 };
 
+// In the compute thread; the first product comes with the first tokens, when there are sums.
 static void see(void *arg, uint32_t piece, const float *x)
 {
     imatrix_sums_add(((struct learning *)arg)->sums, piece, x);
@@ -83,22 +84,11 @@ static void warn_few(const struct learning *l)
                  l->score.n_tokens);
 }
 
-// The model's tensors are needed before the model runs: the observer sees the first product.
-static int open_sums(struct learning *l, const char *model, struct gguf **g, struct err *e)
-{
-    char path[MODEL_PATH_BYTES];
-    int rc = model_path_find(model, path, sizeof path, e);
-    if (!rc)
-        rc = gguf_open(g, path, e);
-    return rc ? rc : imatrix_sums_new(&l->sums, *g, e);
-}
-
 static int run(const struct options *o, struct err *e)
 {
     struct learning l = {.path = options_text(o, OPT_OUT_FILE)};
     struct loaded_wants wants = {
         .max_sessions = 1, .every_logits = true, .stop = interrupt_seen, .observer = {see, &l}};
-    struct gguf *g = NULL;
     char *text = NULL;
     size_t length;
     if (!l.path)
@@ -109,11 +99,11 @@ static int run(const struct options *o, struct err *e)
     int rc = place_check(l.path, ROOM_BYTES, "make room first", e);
     if (!rc)
         rc = prompt_read_file(options_arg(o, 1), TEXT_MAX_BYTES, &text, &length, e);
-    if (!rc)
-        rc = open_sums(&l, options_arg(o, 0), &g, e);
     interrupt_catch();
     if (!rc)
         rc = loaded_open(&l.loaded, options_arg(o, 0), o, &wants, e);
+    if (!rc)
+        rc = imatrix_sums_new(&l.sums, l.loaded.gguf, e);
     if (!rc)
         rc = run_text(&l, text, length, e);
     if (!rc)
@@ -122,9 +112,8 @@ static int run(const struct options *o, struct err *e)
         warn_few(&l);
         rc = print(&l, o, e);
     }
-    loaded_close(&l.loaded);
+    loaded_close(&l.loaded); // the sums refer to its tensors no more
     imatrix_sums_free(l.sums);
-    gguf_free(g);
     free(text);
     return rc;
 }

@@ -142,7 +142,7 @@ FIT_INLINE float refit_scale(const int8_t *sc, float d, const struct source *s,
     return qq > 0 ? qx / qq : 0;
 }
 
-// Numbers of parts in [low, high], high > -low.. ; n vectors a part.
+// Numbers of parts lie in [low, high]; n vectors a part.
 FIT_INLINE void fit_scaled(struct scaled *out, const struct source *s, const struct grid *g, int n,
                            int low, int high, struct search t)
 {

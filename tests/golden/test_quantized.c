@@ -2,7 +2,7 @@
 // itself, beside that of files in circulation of the same type.
 //
 // Measured at every position of windows of two texts, one of the kind that the model knows and one
-// of another, and of the fixed sequence of the golden logits. F32 cache, the best instruction set.
+// of another; importance is learned from all of the second. F32 cache, the best instruction set.
 #include "support.h"
 
 #include "app/verbs.h"
@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WINDOW = 256, WINDOWS = 6 };
+enum { WINDOW = 256, WINDOWS = 4 };
 
 static const char *const types[] = {"Q8_0", "Q6_K",   "Q5_K_M", "Q4_K_M",
                                     "Q4_0", "Q3_K_M", "Q2_K",   "IQ4_XS"};
