@@ -24,9 +24,10 @@ static void on_signal(int number)
     errno = code;
 }
 
+// What is being written goes on: a text that stops in its middle would be an error of the output.
 static void handle(int number, int flags)
 {
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = flags};
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = flags | (int)SA_RESTART};
     sigaction(number, &a, 0);
 }
 

@@ -4,6 +4,7 @@
 #include "app/interrupt.h"
 #include "app/output.h"
 #include "app/prompt.h"
+#include "app/saved_session.h"
 #include "app/screen.h"
 #include "app/talk.h"
 #include "app/verbs.h"
@@ -59,13 +60,8 @@ static bool take_text(void *arg, enum conversation_part part, const char *text, 
         return keep(beside ? &r->reasoning : &r->answer, text, size);
     if (beside && !r->screen.terminal)
         return true;
-    if (beside != r->screen.dimmed) {
-        if (r->screen.last)
-            screen_text(&r->screen, "\n\n", r->screen.last == '\n' ? 1 : 2);
-        screen_dim(&r->screen, beside);
-        if (!r->screen.dims)
-            screen_text(&r->screen, beside ? "(thinking)\n" : "(answer)\n", beside ? 11 : 9);
-    }
+    if (r->screen.terminal)
+        screen_think(&r->screen, beside);
     return screen_text(&r->screen, text, size);
 }
 
@@ -139,7 +135,9 @@ static int open_conversation(struct run *r, struct err *e)
                                            .chat_template = options_text(o, OPT_CHAT_TEMPLATE),
                                            .kv_type = (enum kv_type)options_enum(o, OPT_KV)};
     struct conversation_found found = {0};
-    int rc = conversation_new(&r->conversation, &r->loaded, &options, e);
+    int rc = file ? saved_can_write(file, e) : 0;
+    if (!rc)
+        rc = conversation_new(&r->conversation, &r->loaded, &options, e);
     if (!rc && system && !conversation_chats(r->conversation))
         rc = err_set(
             e, ERR_USAGE, "--system needs a conversation, but %s",

@@ -71,6 +71,8 @@ struct saved_contents {
     void (*read_page)(void *arg, size_t index, void *page);
     void *arg;
 };
+// Whether a file can be made at `path`: asked before there is something to lose.
+int saved_can_write(const char *path, struct err *e);
 // Replaces what is at `path`.
 int saved_write(const char *path, const struct saved_contents *c, struct err *e);
 

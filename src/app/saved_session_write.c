@@ -152,6 +152,15 @@ static void sync_folder(const char *path)
     }
 }
 
+int saved_can_write(const char *path, struct err *e)
+{
+    char copy[SAVED_PATH_BYTES];
+    if (snprintf(copy, sizeof copy, "%s", path) >= (int)sizeof copy - NAME_LIMIT)
+        return err_set(e, ERR_USAGE, "the name of the session's file is too long");
+    struct writer w = {.path = path};
+    return access(dirname(copy), W_OK | X_OK) ? write_error(&w, e) : 0;
+}
+
 int saved_write(const char *path, const struct saved_contents *c, struct err *e)
 {
     struct writer w = {.fd = -1};

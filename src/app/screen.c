@@ -46,6 +46,18 @@ bool screen_text(struct screen *s, const char *text, size_t size)
     return s->terminal ? safe_text(text, size) : output_write(text, size);
 }
 
+void screen_think(struct screen *s, bool think)
+{
+    if (think == s->thinks)
+        return;
+    if (s->last)
+        screen_text(s, "\n\n", s->last == '\n' ? 1 : 2);
+    screen_dim(s, think);
+    s->thinks = think;
+    if (!s->dims)
+        screen_text(s, think ? "(thinking)\n" : "(answer)\n", think ? 11 : 9);
+}
+
 void screen_dim(struct screen *s, bool dim)
 {
     if (s->dims && dim != s->dimmed)
@@ -58,4 +70,5 @@ void screen_end_line(struct screen *s)
     if (s->last && s->last != '\n')
         output_write("\n", 1);
     s->last = 0;
+    s->thinks = false;
 }

@@ -103,14 +103,7 @@ static enum line_end read_message(struct talk *t, char **out)
 static bool show(void *arg, enum conversation_part part, const char *text, size_t size)
 {
     struct talk *t = arg;
-    bool beside = part == CONVERSATION_REASONING;
-    if (beside != t->screen.dimmed) {
-        if (t->screen.last)
-            screen_text(&t->screen, "\n\n", t->screen.last == '\n' ? 1 : 2);
-        screen_dim(&t->screen, beside);
-        if (!t->screen.dims)
-            screen_text(&t->screen, beside ? "(thinking)\n" : "(answer)\n", beside ? 11 : 9);
-    }
+    screen_think(&t->screen, part == CONVERSATION_REASONING);
     return screen_text(&t->screen, text, size);
 }
 

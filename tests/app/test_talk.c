@@ -279,12 +279,15 @@ static void every_command_does_what_it_says(void **state)
     await(&t, "There is no command /halp; did you mean /help");
     enter(&t, "/save ../x");
     await(&t, "a session's name has");
+    enter(&t, "/clear");
+    enter(&t, "/save empty"); // a conversation in which nothing was said
+    await(&t, "Saved as empty, 0 tokens");
+    enter(&t, "/load empty");
+    await(&t, "Loaded empty, 0 turns, 0 tokens");
     enter(&t, "/load nothing");
     await(&t, "There is no session nothing");
     enter(&t, "/load");
-    await(&t, "No session is saved yet.");
-    enter(&t, "/save");
-    await(&t, "wants a name");
+    await(&t, "Saved sessions: empty");
     enter(&t, "/bye");
     assert_int_equal(finish(&t), 0);
 }
@@ -294,6 +297,10 @@ static void sessions_are_saved_listed_and_not_replaced_unasked(void **state)
     (void)state;
     fresh_state("sessions");
     struct terminal t = start("dumb", demo);
+    enter(&t, "/load");
+    await(&t, "No session is saved yet.");
+    enter(&t, "/save");
+    await(&t, "wants a name");
     enter(&t, "Hello");
     enter(&t, "/save one");
     await(&t, "Saved as one");
@@ -495,6 +502,10 @@ static void another_models_session_is_said_to_be_one(void **state)
     t = start("dumb", line);
     await(&t, "it was saved with another model");
     assert_int_equal(finish(&t), 2);
+    // What could not be kept in the end is refused in the beginning.
+    t = start("dumb", "run|demo|Hello|--session|/nowhere/at/all.session");
+    await(&t, "/nowhere/at/all.session: cannot be written");
+    assert_int_equal(finish(&t), 1);
     char *kept = (char *)test_read(file, NULL); // and is untouched
     assert_memory_equal(kept, "RONDOSES", 8);
     free(kept);
