@@ -16,7 +16,8 @@ void screen_init(struct screen *s);
 // Whole UTF-8 characters. Control characters but newline and tab become '?' on a terminal. False
 // when nobody can receive it any more.
 bool screen_text(struct screen *s, const char *text, size_t size);
-// From here on text is what a model thinks, or no longer: dimmed, or else said, on lines of its own.
+// From here on text is what a model thinks, or no longer: dimmed, or else said, on lines of its
+// own.
 void screen_think(struct screen *s, bool think);
 // From here on text is beside the point, or no longer. Where that cannot be seen, nothing happens.
 void screen_dim(struct screen *s, bool dim);
