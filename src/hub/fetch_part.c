@@ -27,14 +27,16 @@ static int cannot(const char *path, const char *what, struct err *e)
     return err_errno(e, code, "%s: %s", path, what);
 }
 
-// All folders above `path`.
-static int make_folders(const char *path, struct err *e)
+// All folders above `path`; *made becomes the length of the path of the first that was not there.
+static int make_folders(const char *path, size_t *made, struct err *e)
 {
     char *folder = strdup(path);
     int rc = folder ? 0 : err_set(e, ERR_NO_MEMORY, "%s: no memory", path);
     for (char *at = folder; !rc && (at = strchr(at + 1, '/'));) {
         *at = 0;
-        if (mkdir(folder, 0777) && errno != EEXIST)
+        if (!mkdir(folder, 0777))
+            *made = *made ? *made : (size_t)(at - folder);
+        else if (errno != EEXIST)
             rc = cannot(folder, "the folder cannot be made", e);
         *at = '/';
     }
@@ -83,7 +85,7 @@ int fetch_part_open(struct fetch_part *p, const char *path, struct err *e)
         p->state_path = NULL;
     int rc = p->path && p->temporary && p->state_path ? 0 : no_memory(p, e);
     if (!rc)
-        rc = make_folders(path, e);
+        rc = make_folders(path, &p->made, e);
     if (!rc)
         rc = open_locked(p, e);
     if (rc)
@@ -234,11 +236,23 @@ int fetch_part_finish(struct fetch_part *p, struct err *e)
     return 0;
 }
 
+// The folders that were made for it, where nothing else has come into them.
+static void remove_folders(struct fetch_part *p)
+{
+    for (char *at;
+         p->made && (at = strrchr(p->temporary, '/')) && (size_t)(at - p->temporary) >= p->made;) {
+        *at = 0;
+        if (rmdir(p->temporary))
+            return;
+    }
+}
+
 void fetch_part_close(struct fetch_part *p)
 {
     if (p->fd >= 0 && p->temporary && !p->finished && !p->state.done.n) {
         disk_io->unlink(p->temporary); // nothing of it is worth keeping
         disk_io->unlink(p->state_path);
+        remove_folders(p);
     }
     if (p->fd >= 0)
         disk_io->close(p->fd);

@@ -15,6 +15,7 @@ struct fetch_part {
     bool changed;  // since it was last saved
     bool looked;   // the header was seen to be that of a GGUF file
     bool finished; // has its name
+    size_t made;   // length of the path of the first folder that was made for it; 0: none
 };
 
 // Makes the folders, takes the lock (another download of the same file is an error) and reads the

@@ -52,7 +52,7 @@ static void listing(const char *text, size_t size)
         CHECK(i < 0 || (size_t)(i + n_files) <= l.n);
     }
     for (size_t i = 0; i < l.n; i++)
-        CHECK(model_name_path_ok(l.files[i].path) && !strstr(l.files[i].path, "../"));
+        CHECK(model_name_path_ok(l.files[i].path) && !strstr(l.files[i].path, "/../"));
     listing_free(&l);
 }
 

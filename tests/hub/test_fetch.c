@@ -2,6 +2,7 @@
 // out is the right file under its name, or a sentence and no file under that name.
 #include "support.h"
 
+#include "faulty_disk.h"
 #include "gguf/writer.h"
 #include "hub/fetch.h"
 #include "hub/fetch_part.h"
@@ -125,6 +126,26 @@ static void ranges_come_in_parallel_and_once_each(void **state)
     web_stop(&w);
 }
 
+static void absent(struct web *w, int fd, const char *request)
+{
+    (void)w, (void)request;
+    web_say(fd, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void what_is_not_there_leaves_no_folders(void **state)
+{
+    (void)state;
+    struct web w = serve(absent);
+    struct err e = {0};
+    struct fetched got;
+    web_start(&w);
+    struct fetch f = fetching(web_url(&w, "/m.gguf"), test_file("x/y/z.gguf"));
+    assert_int_equal(fetch_file(&f, &got, &e), ERR_FAILED);
+    assert_nothing(test_file("x"));
+    assert_int_equal(access(test_folder(), F_OK), 0);
+    web_stop(&w);
+}
+
 static void no_ranges(struct web *w, int fd, const char *request)
 {
     (void)request;
@@ -229,12 +250,6 @@ static void denied(struct web *w, int fd, const char *request)
 {
     (void)w, (void)request;
     web_say(fd, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
-}
-
-static void absent(struct web *w, int fd, const char *request)
-{
-    (void)w, (void)request;
-    web_say(fd, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
 }
 
 static void wait_an_hour(struct web *w, int fd, const char *request)
@@ -469,6 +484,55 @@ static void the_token_stays_with_its_host(void **state)
     web_stop(&other);
 }
 
+static void a_full_disk_is_a_sentence_and_what_came_is_kept(void **state)
+{
+    (void)state;
+    struct web w = serve(web_answer_well);
+    struct err e = {0};
+    struct fetched first, second;
+    web_start(&w);
+    struct fetch f = fetching(web_url(&w, "/m.gguf"), test_file("full.gguf"));
+    faulty_disk((struct disk_faults){.full = true, .room = (int64_t)model_size / 2});
+    int rc = fetch_file(&f, &first, &e);
+    assert_true(faulty_disk_end());
+    assert_int_equal(rc, ERR_FAILED);
+    assert_non_null(strstr(e.text, "No space left"));
+    assert_nothing(f.path);
+    e = (struct err){0};
+    assert_ok(fetch_file(&f, &second, &e), &e);
+    assert_file(f.path);
+    web_stop(&w);
+}
+
+static void wherever_the_disk_fails_no_wrong_file_appears(void **state)
+{
+    (void)state;
+    static const enum disk_call calls[] = {DISK_OPEN, DISK_PREAD, DISK_PWRITE, DISK_RENAME,
+                                           DISK_FSYNC};
+    struct web w = serve(web_answer_well);
+    web_start(&w);
+    for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
+        for (long nth = 0;; nth++) {
+            struct err e = {0};
+            struct fetched got;
+            struct fetch f = fetching(web_url(&w, "/m.gguf"), test_file("disk.gguf"));
+            f.chunk = model_size; // few calls
+            f.n_connections = 1;
+            faulty_disk((struct disk_faults){.call = calls[c], .nth = nth, .error = EIO});
+            int rc = fetch_file(&f, &got, &e);
+            bool happened = faulty_disk_end();
+            if (!rc)
+                assert_file(f.path);
+            else
+                assert_nothing(f.path);
+            assert_true(!rc || e.text[0]);
+            if (!happened || nth > 40)
+                break;
+        }
+    }
+    web_stop(&w);
+}
+
 static void two_downloads_of_one_file_do_not_meet(void **state)
 {
     (void)state;
@@ -488,6 +552,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_come_in_parallel_and_once_each),
+        cmocka_unit_test(what_is_not_there_leaves_no_folders),
         cmocka_unit_test(servers_with_weaknesses_still_give_the_file),
         cmocka_unit_test(servers_that_lie_leave_no_file),
         cmocka_unit_test(a_file_that_changes_on_the_way_comes_out_as_the_new_one),
@@ -495,6 +560,8 @@ int main(void)
         cmocka_unit_test(after_kill_9_what_was_saved_is_not_fetched_again),
         cmocka_unit_test(a_wrong_digest_leaves_no_file_and_a_right_one_verifies),
         cmocka_unit_test(the_token_stays_with_its_host),
+        cmocka_unit_test(a_full_disk_is_a_sentence_and_what_came_is_kept),
+        cmocka_unit_test(wherever_the_disk_fails_no_wrong_file_appears),
         cmocka_unit_test(two_downloads_of_one_file_do_not_meet),
     };
     return cmocka_run_group_tests(tests, make_model, free_model);
