@@ -101,6 +101,7 @@ int head_open(struct head **out, const struct model *m, const struct local_optio
     h->terminal = isatty(STDERR_FILENO);
     h->activation = (enum wire_activation)options_enum(o, OPT_WIRE);
     int rc = make_table(h, m, o, e);
+    interrupt_catch(); // whoever sees the token file may ask for the end
     if (!rc)
         rc = open_node(h, o, e);
     struct node_ring ring = {
@@ -229,7 +230,6 @@ static void print_map(struct head *h)
 int head_gather(struct head *h, struct err *e)
 {
     struct node_status s = {0};
-    interrupt_catch();
     fprintf(stderr, "on each of the other machines: rondo join %s\n", node_token(h->node));
     while (s.phase != DEPLOY_RUNNING) {
         node_wait(h->node, WAIT_MS, &s);
