@@ -222,7 +222,8 @@ static void bind_keys(EditLine *edit)
         {"\\e[200~", "paste-text"},
     };
     el_set(edit, EL_EDITOR, "emacs");
-    el_set(edit, EL_ADDFN, "paste-text", "Take what was pasted", paste);
+    // The narrow form copies both texts and never frees them.
+    el_wset(edit, EL_ADDFN, L"paste-text", L"Take what was pasted", paste);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         el_set(edit, EL_BIND, keys[i][0], keys[i][1], NULL);
 }

@@ -84,4 +84,3 @@ const char *isa_name(enum isa isa)
     CHECK(isa < ISA_COUNT);
     return names[isa];
 }
-
