@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 120000, SCREEN_BYTES = 1 << 20 };
+enum { PATIENCE_MS = 120000, SILENCE_MS = 1000, SCREEN_BYTES = 1 << 20 };
 
 static char program[PATH_MAX];
 
@@ -340,6 +340,12 @@ static void sessions_are_saved_listed_and_not_replaced_unasked(void **state)
 
 // ---- interrupts --------------------------------------------------------------------------------
 
+static bool is_silent(const struct terminal *t)
+{
+    struct pollfd p = {.fd = t->fd, .events = POLLIN};
+    return poll(&p, 1, SILENCE_MS) == 0;
+}
+
 // A model that says anything, without end.
 static const char *babbler(void)
 {
@@ -360,7 +366,9 @@ static void ctrl_c_stops_the_answer_and_not_the_program(void **state)
         enter(&t, "Once upon a time there was");
         await(&t, "there was\r\n");
         size_t from = t.n;
-        while (t.n < from + 3000) // longer than its context
+        // Longer than its context. What the second and the third answer say depends on where the
+        // one before was stopped; one may come to repeat a token that shows nothing.
+        while (t.n < from + 3000 && !(i && is_silent(&t)))
             assert_true(look(&t, "an answer without end"));
         t.at = t.n;
         type(&t, "\003");
