@@ -202,7 +202,8 @@ static void check_exact(const struct problem *p, const struct result *r)
     }
 }
 
-static const int dims[] = {1, 3, 5, 8, 9, 16, 31, 33, 48, 64, 71, 72, 80, 96, 128, 131, 256};
+static const int dims[] = {1,  3,  5,  8,  9,   16,  31,  33,  48, 64,
+                           71, 72, 80, 96, 128, 131, 192, 256, 576};
 enum { DIMS = sizeof dims / sizeof *dims };
 
 static void attention_is_that_of_double_precision(void **state)
