@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "hub/stores.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -61,6 +62,11 @@ int model_path_find(const char *model, char *out, size_t size, struct err *e)
             return err_set(e, ERR_USAGE,
                            "MODEL is the path of a GGUF file, a name that 'rondo ls' lists, or "
                            "demo");
+        if (access(out, F_OK) && errno == ENOENT)
+            return err_set(e, ERR_FAILED,
+                           "%s: there is no such file; give the path of a .gguf file, a name that "
+                           "'rondo ls' lists, or demo",
+                           out);
         return 0;
     }
     char program[PATH_MAX];
