@@ -9,22 +9,18 @@
 #include "kernels/lanes.h"
 #include "weights/budget.h"
 #include "weights/layouts.h"
+#include "weights/mapping.h"
 #include "weights/sidecar.h"
 #include "weights/turn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 struct weights {
     const struct gguf *g;
     struct weights_options options;
-    int n_parts;
-    struct part {
-        uint8_t *base; // NULL: not mapped
-        size_t size;
-    } * parts;
+    struct mapping *mapping;
     struct sidecar *sidecar; // NULL: none
     struct piece {
         const uint8_t *lanes; // NULL: rows of the mapping
@@ -40,46 +36,24 @@ struct weights {
 
 // ---- opening -----------------------------------------------------------------------------------
 
-static int map_part(struct part *p, const struct gguf *g, int part, struct err *e)
-{
-    const char *path = gguf_part_path(g, part);
-    int fd = gguf_part_fd(g, part);
-    uint64_t size = gguf_part_size(g, part);
-    if (fd < 0)
-        return err_set(e, ERR_FAILED, "%s: only its headers are in memory; open the file", path);
-    // A mapping of a file that shrank would kill the process when touched.
-    if (disk_io->size(fd) != (int64_t)size)
-        return err_set(e, ERR_FAILED, "%s: the file changed since it was opened; start again",
-                       path);
-    p->base = disk_io->map(fd, (size_t)size, 0);
-    if (!p->base)
-        return err_errno(e, ERR_NO_MEMORY, "%s: cannot be mapped into memory", path);
-    p->size = (size_t)size;
-    return 0;
-}
-
 int weights_open(struct weights **out, const struct gguf *g, const struct weights_options *o,
                  struct err *e)
 {
-    int n = gguf_n_parts(g), rc = 0;
     size_t n_pieces = gguf_n_pieces(g) + 1; // never an empty table
     struct weights *w = calloc(1, sizeof *w);
     if (w) {
-        w->parts = calloc((size_t)n, sizeof *w->parts);
         w->pieces = calloc(n_pieces, sizeof *w->pieces);
         w->needed = calloc(n_pieces, sizeof *w->needed);
         w->items = calloc(n_pieces, sizeof *w->items);
     }
-    if (!w || !w->parts || !w->pieces || !w->needed || !w->items) {
+    if (!w || !w->pieces || !w->needed || !w->items) {
         weights_free(w);
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
     }
     w->g = g;
-    w->n_parts = n;
     if (o)
         w->options = *o;
-    for (int i = 0; i < n && !rc; i++)
-        rc = map_part(&w->parts[i], g, i, e);
+    int rc = mapping_open(&w->mapping, g, e);
     if (rc) {
         weights_free(w);
         return rc;
@@ -93,12 +67,9 @@ void weights_free(struct weights *w)
     if (!w)
         return;
     sidecar_close(w->sidecar);
-    for (int i = 0; i < w->n_parts; i++)
-        if (w->parts[i].base)
-            disk_io->unmap(w->parts[i].base, w->parts[i].size);
+    mapping_free(w->mapping);
     for (size_t i = 0; i < w->n_needed; i++)
         arena_fini(&w->pieces[w->needed[i]].memory);
-    free(w->parts);
     free(w->pieces);
     free(w->needed);
     free(w->items);
@@ -107,19 +78,13 @@ void weights_free(struct weights *w)
 
 // ---- using -------------------------------------------------------------------------------------
 
-static const uint8_t *rows_of(const struct weights *w, uint32_t piece)
-{
-    struct gguf_piece p = gguf_piece_at(w->g, piece);
-    return w->parts[p.tensor->part].base + p.offset;
-}
-
 static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
 {
     const struct weights *w = ctx;
     const uint8_t *lanes = w->pieces[piece].lanes;
     (void)e; // what is mapped is there
     *layout = lanes ? LAYOUT_LANES : LAYOUT_ROWS;
-    return lanes ? lanes : rows_of(w, piece);
+    return lanes ? lanes : mapping_rows(w->mapping, piece);
 }
 
 static void done(void *ctx, uint32_t piece)
@@ -130,22 +95,6 @@ static void done(void *ctx, uint32_t piece)
 struct piece_source weights_source(struct weights *w)
 {
     return (struct piece_source){.ctx = w, .acquire = acquire, .done = done};
-}
-
-// Gives advice about the pages of a piece. Only a hint: a system that does not take it does as it
-// always does. Pages that the piece shares with its neighbours are theirs, too: `whole` leaves
-// them out.
-static void advise(const struct weights *w, uint32_t piece, int advice, bool whole)
-{
-    struct gguf_piece p = gguf_piece_at(w->g, piece);
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = p.offset & ~(page - 1);
-    uint64_t to = p.offset + p.size;
-    if (whole) {
-        from = (p.offset + page - 1) & ~(page - 1);
-        to &= ~(page - 1);
-    }
-    if (from < to)
-        disk_io->advise(w->parts[p.tensor->part].base + from, (size_t)(to - from), advice);
 }
 
 void weights_need(struct weights *w, uint32_t piece, int layer)
@@ -162,7 +111,8 @@ void weights_need(struct weights *w, uint32_t piece, int layer)
 static struct turn_matrix matrix_of(const struct weights *w, uint32_t piece)
 {
     const struct gguf_tensor *t = gguf_piece_at(w->g, piece).tensor;
-    struct turn_matrix m = {.type = t->type, .rows = rows_of(w, piece), .n_rows = t->dims[1]};
+    struct turn_matrix m = {
+        .type = t->type, .rows = mapping_rows(w->mapping, piece), .n_rows = t->dims[1]};
     if (!wtype_row_bytes(t->type, t->dims[0], &m.row_bytes))
         m.n_rows = 0; // no matrix
     return m;
@@ -287,7 +237,7 @@ static void read_ahead(const struct weights *w)
         if (p->place == PLACE_SIDECAR)
             disk_io->advise((void *)(uintptr_t)p->lanes, size, MADV_WILLNEED);
         else
-            advise(w, w->needed[i], MADV_WILLNEED, false);
+            mapping_advise(w->mapping, w->needed[i], MADV_WILLNEED, false);
     }
 }
 
@@ -317,7 +267,7 @@ int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, stru
     // The rows are not looked at again; their pages are the first that the system may take.
     for (size_t i = w->n_settled; i < w->n_needed; i++)
         if (w->pieces[w->needed[i]].place == PLACE_LANES)
-            advise(w, w->needed[i], MADV_DONTNEED, true);
+            mapping_advise(w->mapping, w->needed[i], MADV_DONTNEED, true);
     w->n_settled = w->n_needed;
     count(w);
     free(turn.matrices);
