@@ -5,11 +5,11 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/guard.h"
+#include "base/signals.h"
 #include "cluster/activations.h"
 #include "cluster/offer.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -351,11 +351,10 @@ static int read_frames(struct duty *d, const struct duty_frames *f, struct err *
 
 static int start(struct duty *d, struct err *e)
 {
-    sigset_t all, before;
-    sigfillset(&all); // signals are the main thread's
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_block(&before);
     d->started = pthread_create(&d->thread, NULL, duty_main, d) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_restore(&before);
     return d->started ? 0 : err_set(e, ERR_NO_MEMORY, "cannot start the compute thread");
 }
 

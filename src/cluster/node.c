@@ -3,12 +3,12 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/signals.h"
 #include "cluster/node_state.h"
 #include "cluster/pairing_book.h"
 #include "cluster/remote.h"
 
 #include <openssl/rand.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,11 +60,10 @@ static int prepare(struct node *n, struct err *e)
 
 static int start_thread(struct node *n, struct err *e)
 {
-    sigset_t all, before;
-    sigfillset(&all); // signals are the main thread's
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_block(&before);
     n->started = pthread_create(&n->thread, NULL, node_drive, n) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_restore(&before);
     return n->started ? 0 : err_set(e, ERR_NO_MEMORY, "cannot start the node's thread");
 }
 

@@ -1,6 +1,8 @@
 // The real disk, and the pointer that tests swap.
 #include "disk/io.h"
 
+#include "disk/stamp.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,6 +31,19 @@ static int64_t real_size(int fd)
     return fstat(fd, &s) ? -1 : s.st_size;
 }
 
+static int real_stamp(int fd, struct disk_stamp *out)
+{
+    struct stat s;
+    if (fstat(fd, &s))
+        return -1;
+    *out = (struct disk_stamp){
+        .bytes = s.st_size,
+        .written_s = s.st_mtim.tv_sec,
+        .written_ns = s.st_mtim.tv_nsec,
+    };
+    return 0;
+}
+
 static void *real_map(int fd, size_t size, int64_t offset)
 {
     void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, offset);
@@ -41,6 +56,7 @@ const struct disk_io disk_io_real = {
     .pread = real_pread,
     .pwrite = real_pwrite,
     .size = real_size,
+    .stamp = real_stamp,
     .map = real_map,
     .unmap = munmap,
     .advise = madvise,

@@ -5,12 +5,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct disk_stamp; // disk/stamp.h
+
 struct disk_io {
     int (*open)(const char *path, int flags, unsigned mode);
     int (*close)(int fd);
     ssize_t (*pread)(int fd, void *data, size_t size, int64_t offset);
     ssize_t (*pwrite)(int fd, const void *data, size_t size, int64_t offset);
-    int64_t (*size)(int fd);                           // -1: errno
+    int64_t (*size)(int fd); // -1: errno
+    int (*stamp)(int fd, struct disk_stamp *out);
     void *(*map)(int fd, size_t size, int64_t offset); // read-only, shared; NULL: errno
     int (*unmap)(void *p, size_t size);
     int (*advise)(void *p, size_t size, int advice); // madvise

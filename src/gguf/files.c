@@ -35,10 +35,9 @@ static int open_part(struct gguf_part *p, struct err *e)
     if (!fstat(p->fd, &s) && !S_ISREG(s.st_mode))
         return err_set(e, ERR_FAILED, "%s: is %s, not a file; give the path of a .gguf file",
                        p->path, S_ISDIR(s.st_mode) ? "a folder" : "a device or a pipe");
-    int64_t size = disk_io->size(p->fd);
-    if (size < 0)
+    if (stamp_take(&p->stamp, p->fd))
         return err_errno(e, ERR_FAILED, "%s: its size cannot be read", p->path);
-    p->size = (uint64_t)size;
+    p->size = (uint64_t)p->stamp.bytes;
     return 0;
 }
 
@@ -266,5 +265,17 @@ int gguf_parse(struct gguf **out, const void *data, size_t size, uint64_t file_s
         gguf_free(g);
     else
         *out = g;
+    return rc;
+}
+
+int gguf_unchanged(const struct gguf *g, struct err *e)
+{
+    int rc = 0;
+    for (int i = 0; i < g->n_parts && !rc; i++) {
+        const struct gguf_part *p = &g->parts[i];
+        if (p->fd >= 0)
+            rc = stamp_check(&p->stamp, p->fd, p->path,
+                             "start again with a file that is whole and that nobody writes to", e);
+    }
     return rc;
 }

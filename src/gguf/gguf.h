@@ -93,6 +93,9 @@ int gguf_n_parts(const struct gguf *g);
 const char *gguf_part_path(const struct gguf *g, int part);
 int gguf_part_fd(const struct gguf *g, int part); // open for reading; -1 when parsed from memory
 uint64_t gguf_part_size(const struct gguf *g, int part);
+// 0, or which file changed since it was opened, and how: what was read of it since means nothing.
+// One fstat a part.
+int gguf_unchanged(const struct gguf *g, struct err *e);
 uint32_t gguf_alignment(const struct gguf *g);
 
 size_t gguf_n_keys(const struct gguf *g);

@@ -9,12 +9,14 @@
 #pragma once
 
 #include "base/arena.h"
+#include "disk/stamp.h"
 #include "gguf/gguf.h"
 
 struct gguf_part {
     char *path; // heap
     int fd;
-    uint64_t size;   // of the file
+    uint64_t size; // of the file
+    struct disk_stamp stamp;
     uint8_t *header; // heap
     size_t header_bytes, max_header_bytes;
     uint32_t version, alignment;

@@ -4,11 +4,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "net/net_io.h"
 #include "ring/link_state.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -166,12 +166,11 @@ int door_open(struct door **out, const struct door_options *o, struct err *e)
                                  : net_listen(o->host, o->port, &d->port, e);
     int rc = d->listener < 0 ? d->listener : 0;
     if (rc == 0) {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        sigset_t before;
+        signals_block(&before);
         if ((errno = pthread_create(&d->thread, NULL, door_main, d)))
             rc = err_errno(e, ERR_FAILED, "cannot start the listening thread");
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        signals_restore(&before);
     }
     if (rc) {
         if (d->listener >= 0)

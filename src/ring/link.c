@@ -2,11 +2,11 @@
 // line.
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/signals.h"
 #include "net/net_io.h"
 #include "ring/link_state.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -128,17 +128,16 @@ static struct link *storage_new(const struct link_options *o, struct err *e)
 static int start(struct link *l, struct err *e)
 {
     pthread_attr_t attributes;
-    sigset_t all, before;
-    sigfillset(&all);
+    sigset_t before;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, LINK_STACK);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    signals_block(&before);
     pthread_mutex_lock(&l->lock);
     int cause = pthread_create(&l->thread, &attributes, link_main, l);
     pthread_mutex_unlock(&l->lock);
     errno = cause;
     int rc = cause ? err_errno(e, ERR_FAILED, "cannot start a thread for a connection") : 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_restore(&before);
     pthread_attr_destroy(&attributes);
     return rc;
 }

@@ -2,6 +2,7 @@
 #include "weights/mapping.h"
 
 #include "disk/io.h"
+#include "disk/mapped.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,33 +10,23 @@
 struct mapping {
     const struct gguf *g;
     int n_parts;
-    struct mapped_part {
-        uint8_t *base; // NULL: not mapped
-        size_t size;
-    } parts[]; // (n_parts)
+    struct mapped parts[]; // (n_parts)
 };
 
-static int map_part(struct mapped_part *p, const struct gguf *g, int part, struct err *e)
+static int map_part(struct mapped *m, const struct gguf *g, int part, struct err *e)
 {
     const char *path = gguf_part_path(g, part);
     int fd = gguf_part_fd(g, part);
-    uint64_t size = gguf_part_size(g, part);
     if (fd < 0)
         return err_set(e, ERR_FAILED, "%s: only its headers are in memory; open the file", path);
-    // A mapping of a file that shrank would kill the process when touched.
-    if (disk_io->size(fd) != (int64_t)size)
-        return err_set(e, ERR_FAILED, "%s: the file changed since it was opened; start again",
-                       path);
-    p->base = disk_io->map(fd, (size_t)size, 0);
-    if (!p->base)
-        return err_errno(e, ERR_NO_MEMORY, "%s: cannot be mapped into memory", path);
-    p->size = (size_t)size;
-    return 0;
+    return mapped_open(m, fd, gguf_part_size(g, part), path, e);
 }
 
 int mapping_open(struct mapping **out, const struct gguf *g, struct err *e)
 {
-    int n = gguf_n_parts(g), rc = 0;
+    int n = gguf_n_parts(g), rc = gguf_unchanged(g, e);
+    if (rc)
+        return rc;
     struct mapping *m = calloc(1, sizeof *m + (size_t)n * sizeof *m->parts);
     if (!m)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of the model's files");
@@ -55,9 +46,16 @@ void mapping_free(struct mapping *m)
     if (!m)
         return;
     for (int i = 0; i < m->n_parts; i++)
-        if (m->parts[i].base)
-            disk_io->unmap(m->parts[i].base, m->parts[i].size);
+        mapped_close(&m->parts[i]);
     free(m);
+}
+
+int mapping_check(const struct mapping *m, struct err *e)
+{
+    int rc = gguf_unchanged(m->g, e);
+    for (int i = 0; i < m->n_parts && !rc; i++)
+        rc = mapped_check(&m->parts[i], gguf_part_path(m->g, i), "start again", e);
+    return rc;
 }
 
 const uint8_t *mapping_rows(const struct mapping *m, uint32_t piece)

@@ -4,6 +4,8 @@
 #include "base/arith.h"
 #include "base/bytes.h"
 #include "disk/io.h"
+#include "disk/mapped.h"
+#include "disk/stamp.h"
 #include "kernels/lanes.h"
 
 #include <errno.h>
@@ -128,8 +130,9 @@ int sidecar_parse(const void *data, size_t size, uint64_t file_bytes, struct sid
 
 struct sidecar {
     char path[SIDECAR_PATH_BYTES];
-    uint8_t *base;
-    size_t size;
+    int fd;
+    struct disk_stamp stamp;
+    struct mapped file;
     size_t n_pieces;
     struct sidecar_piece *pieces;
     uint32_t *by_number; // (gguf_n_pieces) 1 + index in pieces; 0: not in there
@@ -149,19 +152,14 @@ static int same_tensor(const struct gguf *g, const struct sidecar_piece *p, stru
 
 static int map_file(struct sidecar *s, struct err *e)
 {
-    int fd = disk_io->open(s->path, O_RDONLY, 0);
-    if (fd < 0)
+    s->fd = disk_io->open(s->path, O_RDONLY, 0);
+    if (s->fd < 0)
         return errno == ENOENT ? 1 : err_errno(e, ERR_FAILED, "it cannot be opened");
-    int64_t size = disk_io->size(fd);
-    int rc = 0;
-    if (size < SIDECAR_PAGE)
-        rc = damaged(e, "it is shorter than its header");
-    else if (!(s->base = disk_io->map(fd, (size_t)size, 0)))
-        rc = err_errno(e, ERR_FAILED, "it cannot be mapped into memory");
-    else
-        s->size = (size_t)size;
-    disk_io->close(fd);
-    return rc;
+    if (stamp_take(&s->stamp, s->fd))
+        return err_errno(e, ERR_FAILED, "its size cannot be read");
+    if (s->stamp.bytes < SIDECAR_PAGE)
+        return damaged(e, "it is shorter than its header");
+    return mapped_open(&s->file, s->fd, (uint64_t)s->stamp.bytes, "the file", e);
 }
 
 static int check(struct sidecar *s, const struct gguf *g, struct err *e)
@@ -172,7 +170,8 @@ static int check(struct sidecar *s, const struct gguf *g, struct err *e)
     s->by_number = calloc(capacity + 1, sizeof *s->by_number);
     if (!s->pieces || !s->by_number)
         return err_set(e, ERR_NO_MEMORY, "there is no memory for its table");
-    int rc = sidecar_parse(s->base, s->size, s->size, s->pieces, capacity, &s->n_pieces, &key, e);
+    int rc = sidecar_parse(s->file.base, s->file.size, s->file.size, s->pieces, capacity,
+                           &s->n_pieces, &key, e);
     if (!rc)
         rc = sidecar_key(g, &model, e);
     if (!rc && memcmp(key.bytes, model.bytes, DIGEST_BYTES))
@@ -191,6 +190,8 @@ struct sidecar *sidecar_open(const struct gguf *g, struct err *e)
     struct err why = {0};
     struct sidecar *s = calloc(1, sizeof *s);
     int rc = s ? sidecar_path(s->path, g, &why) : 1;
+    if (s)
+        s->fd = -1;
     if (!rc)
         rc = map_file(s, &why);
     if (!rc)
@@ -208,8 +209,9 @@ void sidecar_close(struct sidecar *s)
 {
     if (!s)
         return;
-    if (s->base)
-        disk_io->unmap(s->base, s->size);
+    mapped_close(&s->file);
+    if (s->fd >= 0)
+        disk_io->close(s->fd);
     free(s->pieces);
     free(s->by_number);
     free(s);
@@ -218,18 +220,25 @@ void sidecar_close(struct sidecar *s)
 const uint8_t *sidecar_find(const struct sidecar *s, uint32_t piece, uint64_t bytes)
 {
     uint32_t at = s->by_number[piece];
-    return at && s->pieces[at - 1].bytes == bytes ? s->base + s->pieces[at - 1].offset : NULL;
+    return at && s->pieces[at - 1].bytes == bytes ? s->file.base + s->pieces[at - 1].offset : NULL;
+}
+
+int sidecar_check(const struct sidecar *s, struct err *e)
+{
+    static const char cure[] = "remove it, run rondo prepack again and start again";
+    int rc = stamp_check(&s->stamp, s->fd, s->path, cure, e);
+    return rc ? rc : mapped_check(&s->file, s->path, cure, e);
 }
 
 int sidecar_verify(const struct sidecar *s, struct err *e)
 {
     for (size_t i = 0; i < s->n_pieces; i++) {
         const struct sidecar_piece *p = &s->pieces[i];
-        struct digest found = digest_of(s->base + p->offset, (size_t)p->bytes);
+        struct digest found = digest_of(s->file.base + p->offset, (size_t)p->bytes);
         if (memcmp(&found, &p->digest, sizeof found))
             return err_set(e, ERR_FAILED,
                            "%s: matrix %zu of %zu is damaged; remove the file and write it again",
                            s->path, i + 1, s->n_pieces);
     }
-    return 0;
+    return sidecar_check(s, e);
 }

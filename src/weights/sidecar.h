@@ -51,6 +51,9 @@ struct sidecar *sidecar_open(const struct gguf *g, struct err *e);
 void sidecar_close(struct sidecar *s);
 // The lanes of a piece: its lane form has `bytes` bytes. NULL: not in there.
 const uint8_t *sidecar_find(const struct sidecar *s, uint32_t piece, uint64_t bytes);
+// After a pass: 0, or that the file was cut short, changed or could not be read since it was
+// opened.
+int sidecar_check(const struct sidecar *s, struct err *e);
 // Reads everything and compares the digests.
 int sidecar_verify(const struct sidecar *s, struct err *e);
 
@@ -60,12 +63,15 @@ int sidecar_key(const struct gguf *g, struct digest *out, struct err *e);
 // ---- writing -----------------------------------------------------------------------------------
 
 struct backend;
+struct mapping;
 
 struct sidecar_plan {
     const struct gguf *g;
     const uint32_t *pieces; // matrices that lanes_can
     size_t n_pieces;
     const uint8_t *const *rows; // (n_pieces) where their rows lie
+    // Whether the rows were what they should be, asked before the file gets its name.
+    const struct mapping *mapping;
     // Bytes written so far; false ends it. On the caller's thread.
     bool (*told)(void *arg, uint64_t done);
     void *arg;

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "disk/io.h"
 #include "kernels/lanes.h"
+#include "weights/mapping.h"
 #include "weights/sidecar.h"
 #include "weights/turn.h"
 
@@ -217,6 +218,8 @@ static int write_all(struct writer *w, struct err *e)
         rc = write_error(w, e);
     if (disk_io->close(w->fd) && !rc)
         rc = write_error(w, e);
+    if (!rc)
+        rc = mapping_check(w->plan->mapping, e);
     if (!rc && disk_io->rename(w->temporary, w->path))
         rc = write_error(w, e);
     if (rc)

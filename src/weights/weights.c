@@ -264,6 +264,7 @@ int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, stru
         m->lanes = p->memory.base;
     }
     turn_run(&turn, b);
+    rc = mapping_check(w->mapping, e); // else zeros may have been turned
     // The rows are not looked at again; their pages are the first that the system may take.
     for (size_t i = w->n_settled; i < w->n_needed; i++)
         if (w->pieces[w->needed[i]].place == PLACE_LANES)
@@ -271,7 +272,7 @@ int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, stru
     w->n_settled = w->n_needed;
     count(w);
     free(turn.matrices);
-    return 0;
+    return rc;
 }
 
 enum weights_place weights_place(const struct weights *w, uint32_t piece)
@@ -285,7 +286,7 @@ enum weights_place weights_place(const struct weights *w, uint32_t piece)
 static struct sidecar_plan plan_sidecar(const struct weights *w, uint32_t *pieces,
                                         const uint8_t **rows)
 {
-    struct sidecar_plan p = {.g = w->g, .pieces = pieces, .rows = rows};
+    struct sidecar_plan p = {.g = w->g, .pieces = pieces, .rows = rows, .mapping = w->mapping};
     for (size_t i = 0; i < w->n_needed; i++) {
         struct turn_matrix m = matrix_of(w, w->needed[i]);
         if (m.n_rows < 2 || !lanes_can(m.type))

@@ -199,7 +199,7 @@ static void a_file_cut_at_each_of_1000_lengths_is_refused(void **state)
 static void every_failing_call_is_told(void **state)
 {
     (void)state;
-    static const enum disk_call kinds[] = {DISK_OPEN, DISK_SIZE, DISK_PREAD};
+    static const enum disk_call kinds[] = {DISK_OPEN, DISK_STAMP, DISK_PREAD};
     write_split("faulty", -1, 0, 0, 6);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         long n = 0;

@@ -79,6 +79,11 @@ static int64_t faulty_size(int fd)
     return fails(DISK_SIZE) ? -1 : disk_io_real.size(fd);
 }
 
+static int faulty_stamp(int fd, struct disk_stamp *out)
+{
+    return fails(DISK_STAMP) ? -1 : disk_io_real.stamp(fd, out);
+}
+
 static void *faulty_map(int fd, size_t size, int64_t offset)
 {
     return fails(DISK_MAP) ? NULL : disk_io_real.map(fd, size, offset);
@@ -115,6 +120,7 @@ static const struct disk_io faulty = {
     .pread = faulty_pread,
     .pwrite = faulty_pwrite,
     .size = faulty_size,
+    .stamp = faulty_stamp,
     .map = faulty_map,
     .unmap = faulty_unmap,
     .advise = faulty_advise,

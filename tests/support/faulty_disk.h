@@ -21,6 +21,7 @@ enum disk_call {
     DISK_PREAD,
     DISK_PWRITE,
     DISK_SIZE,
+    DISK_STAMP,
     DISK_MAP,
     DISK_UNMAP,
     DISK_ADVISE,
