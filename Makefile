@@ -61,7 +61,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_
 %_neon.o $(BUILD)/%_neon.o: ISA_FLAGS := -march=armv8.2-a+dotprod
 %_i8mm.o $(BUILD)/%_i8mm.o: ISA_FLAGS := -march=armv8.2-a+dotprod+i8mm
 
-.PHONY: all tests fuzzers clean install format format-check layers help
+.PHONY: all tests tools fuzzers clean install format format-check layers help
 all: $(BUILD)/rondo ## build build/MODE/rondo (MODE=release|debug|asan|tsan, CC=gcc|clang, ARCH=aarch64)
 
 $(BUILD)/%.o: %.c Makefile
@@ -109,7 +109,14 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(REPLAY) $(BUILD)/libsupport.a $(BUILD
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(BUILD)/libsupport.a $(BUILD)/librondo.a $(LIBS) -lcmocka
 
-tests: all $(TESTS) ## build all tests of this MODE, and the program that some of them run
+# Programs that tests and script/bench run.
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/*.c))
+$(BUILD)/tools/%: $(BUILD)/tools/%.o
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $<
+
+tools: $(TOOLS)
+tests: all $(TESTS) $(TOOLS) ## build all tests of this MODE, and the programs that some of them run
 fuzzers: $(FUZZERS) ## build the fuzz targets of this MODE
 
 PREFIX ?= /usr/local
