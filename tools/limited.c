@@ -197,14 +197,17 @@ static bool find_parent(struct limited *l, char *parent, size_t size)
     return true;
 }
 
+// Memory and swap together may have a little more than memory: the kernel counts no hits of theirs.
 static bool set_limit(const struct limited *l)
 {
+    const uint64_t more_than_memory = 1 << 20;
     if (l->v2)
         return put_number(l->group, "memory.max", l->limit) &&
                (put(l->group, "memory.swap.max", "0") || errno == ENOENT);
     put(l->group, "memory.swappiness", "0");
     return put_number(l->group, "memory.limit_in_bytes", l->limit) &&
-           (put_number(l->group, "memory.memsw.limit_in_bytes", l->limit) || errno == ENOENT);
+           (put_number(l->group, "memory.memsw.limit_in_bytes", l->limit + more_than_memory) ||
+            errno == ENOENT);
 }
 
 static bool make_group(struct limited *l)
@@ -234,16 +237,14 @@ static bool make_group(struct limited *l)
     return true;
 }
 
-static bool kill_all(const char *folder)
+static void kill_all(const char *folder)
 {
     FILE *f = open_in(folder, "cgroup.procs", "r");
     int pid;
-    bool any = false;
     while (f && fscanf(f, "%d", &pid) == 1)
-        any |= !kill(pid, SIGKILL);
+        kill(pid, SIGKILL);
     if (f)
         fclose(f);
-    return any;
 }
 
 // What a run has read into the page cache goes with it, or it would be there for the next.
@@ -261,6 +262,8 @@ static void remove_group(struct limited *l)
             return;
         kill_all(l->inner);
         nanosleep(&nap, NULL);
+        while (waitpid(-1, NULL, WNOHANG) > 0) {
+        }
     }
     fail("could not remove the control group %s: %s", l->group, strerror(errno));
 }
@@ -365,8 +368,7 @@ static bool report(const struct limited *l, int status)
     } else {
         kills = number_of(l->group, "memory.oom_control", "oom_kill") +
                 (l->surrounded ? number_of(l->inner, "memory.oom_control", "oom_kill") : 0);
-        hits = number_of(l->group, "memory.failcnt", "") +
-               number_of(l->group, "memory.memsw.failcnt", "");
+        hits = number_of(l->group, "memory.failcnt", "");
     }
     if (!out) {
         fail("could not write %s: %s", l->report, strerror(errno));
@@ -405,6 +407,7 @@ static int run(struct limited *l, char **command)
         fputs("ms,anon,locked,file,swap,available\n", l->samples);
     }
     int status = STATUS_OWN;
+    prctl(PR_SET_CHILD_SUBREAPER, 1); // what the command leaves behind is ours to end
     if (make_group(l)) {
         l->began_ns = now_ns();
         l->before.available = l->peak.available = number_of("/proc", "meminfo", "MemAvailable");
