@@ -3,8 +3,10 @@
 
 #include "disk/io.h"
 #include "disk/mapped.h"
+#include "weights/prefetch.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct mapping {
@@ -64,15 +66,33 @@ const uint8_t *mapping_rows(const struct mapping *m, uint32_t piece)
     return m->parts[p.tensor->part].base + p.offset;
 }
 
-void mapping_advise(const struct mapping *m, uint32_t piece, int advice, bool whole)
+// `bytes` of a piece from `from` on.
+static void advise(const struct mapping *m, uint32_t piece, uint64_t from, uint64_t bytes,
+                   int advice, bool whole)
 {
     struct gguf_piece p = gguf_piece_at(m->g, piece);
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = p.offset & ~(page - 1);
-    uint64_t to = p.offset + p.size;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = p.offset + from;
+    uint64_t end = begin + bytes;
     if (whole) {
-        from = (p.offset + page - 1) & ~(page - 1);
-        to &= ~(page - 1);
+        begin = (begin + page - 1) & ~(page - 1);
+        end &= ~(page - 1);
     }
-    if (from < to)
-        disk_io->advise(m->parts[p.tensor->part].base + from, (size_t)(to - from), advice);
+    begin &= ~(page - 1);
+    if (begin < end)
+        disk_io->advise(m->parts[p.tensor->part].base + begin, (size_t)(end - begin), advice);
+}
+
+void mapping_advise(const struct mapping *m, uint32_t piece, int advice, bool whole)
+{
+    advise(m, piece, 0, gguf_piece_at(m->g, piece).size, advice, whole);
+}
+
+static void read_ahead(void *arg, uint32_t piece, uint64_t from, uint64_t bytes)
+{
+    advise(arg, piece, from, bytes, MADV_WILLNEED, false);
+}
+
+void mapping_prefetch(const struct mapping *m, struct prefetch *p, uint32_t piece)
+{
+    prefetch_use(p, piece, read_ahead, (void *)(uintptr_t)m);
 }

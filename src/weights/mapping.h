@@ -31,3 +31,7 @@ int mapping_check(const struct mapping *m, struct err *e);
 // does as it always does. Pages that the piece shares with its neighbours are theirs, too: `whole`
 // leaves them out.
 void mapping_advise(const struct mapping *m, uint32_t piece, int advice, bool whole);
+
+// `piece` comes into use: has the system start to read what comes after it (weights/prefetch.h).
+struct prefetch;
+void mapping_prefetch(const struct mapping *m, struct prefetch *p, uint32_t piece);
