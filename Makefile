@@ -43,7 +43,10 @@ LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 PACKAGES := openssl jansson libpcre2-8 libutf8proc libedit libcurl
-CPPFLAGS := -D_GNU_SOURCE -Isrc -Itests/support -DRONDO_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+# Reads by io_uring where liburing is there; else threads read.
+URING := $(shell $(PKG_CONFIG) --exists liburing 2>/dev/null && echo liburing)
+PACKAGES += $(URING)
+CPPFLAGS := $(if $(URING),-DRONDO_URING) -D_GNU_SOURCE -Isrc -Itests/support -DRONDO_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 CFLAGS_ALL := -std=c17 $(WARN) -ffp-contract=off -fno-math-errno -pthread $(CFLAGS_$(MODE)) $(CFLAGS)
 WRAP := malloc calloc realloc aligned_alloc posix_memalign
 LDFLAGS_ALL := -pthread $(LDFLAGS_$(MODE)) $(WRAP:%=-Wl,--wrap=%) $(LDFLAGS)

@@ -28,13 +28,29 @@ struct list; // recorded operations
 // How the rows of a piece lie: as in the file, or in lane form (kernels/lanes.h).
 enum layout { LAYOUT_ROWS, LAYOUT_LANES };
 
-// Where weights come from; weights/ implements it.
+struct weight;
+
+// Some rows [row_lo, row_hi) of a matrix that comes in parts; `piece` is a number for acquire and
+// done, beyond those of the pieces.
+struct piece_part {
+    uint32_t piece;
+    int32_t row_lo, row_hi;
+};
+
+// Where weights come from; weights/ implements it. What is NULL beyond acquire and done means that
+// every piece comes whole, and is there.
 struct piece_source {
     void *ctx;
     // Address of piece `piece` and its layout, which stay valid until `done`; may block; NULL: `e`
     // says why. A piece in lane form is one matrix of a format that has kernels for it.
     const uint8_t *(*acquire)(void *ctx, uint32_t piece, enum layout *layout, struct err *e);
     void (*done)(void *ctx, uint32_t piece);
+    // The parts of a matrix that comes in parts, ascending; 0: it comes whole. Asked when a product
+    // with it is recorded, which then waits for each part by itself; they are acquired in this
+    // order, three of them at a time at most.
+    int (*parts)(void *ctx, uint32_t piece, const struct piece_part **out);
+    // Copies row `id` of a matrix as it is in the file, without waiting for the others.
+    bool (*row)(void *ctx, const struct weight *w, int32_t id, uint8_t *out, struct err *e);
 };
 
 // A matrix (n_out rows of n_in) or a vector (n_out = 1) inside a piece.
@@ -143,6 +159,7 @@ void list_done(struct list *l, uint32_t first, uint32_t n);
 
 // Activations are float rows: row t of an operand begins at t * its width. `n` is the number of
 // rows.
+// Waited for only where rows cannot be had by themselves (piece_source.row).
 void op_embed(struct list *l, struct buf *out, const struct weight *w, const int32_t *ids, int n);
 void op_rms_norm(struct list *l, struct buf *out, struct buf *x, const struct weight *w, int n,
                  float eps);

@@ -50,6 +50,11 @@ static void *real_map(int fd, size_t size, int64_t offset)
     return p == MAP_FAILED ? NULL : p;
 }
 
+static int real_drop(int fd, int64_t offset, int64_t size)
+{
+    return posix_fadvise(fd, offset, size, POSIX_FADV_DONTNEED);
+}
+
 const struct disk_io disk_io_real = {
     .open = real_open,
     .close = close,
@@ -63,6 +68,7 @@ const struct disk_io disk_io_real = {
     .rename = rename,
     .unlink = unlink,
     .fsync = fsync,
+    .drop = real_drop,
 };
 
 const struct disk_io *disk_io = &disk_io_real;

@@ -20,6 +20,7 @@ struct disk_io {
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*fsync)(int fd);
+    int (*drop)(int fd, int64_t offset, int64_t size); // from the page cache; 0 or an errno
 };
 
 extern const struct disk_io disk_io_real;

@@ -31,10 +31,11 @@ struct read {
     uint8_t *to;
     uint64_t offset;
     size_t size;
-    int file;         // index in reader_options.fds
+    int file;          // index in reader_options.fds
     _Atomic int state; // enum read_state
-    int error;        // FAILED: errno; 0: the file is shorter than it was
-    struct read *next; // the reader's
+    int error;         // FAILED: errno; 0: the file is shorter than it was
+    size_t got;        // the reader's, as the next
+    struct read *next;
 };
 
 struct reader_options {

@@ -146,3 +146,11 @@ void lanes_take(uint32_t type, void *block, const void *lane_block, int row)
         from += (size_t)LANE_ROWS * f->size * f->count;
     }
 }
+
+void lanes_take_row(uint32_t type, void *out, const void *lanes, size_t row_bytes, size_t row)
+{
+    size_t block = wtype_info(type)->bytes;
+    const uint8_t *group = (const uint8_t *)lanes + row / LANE_ROWS * LANE_ROWS * row_bytes;
+    for (size_t at = 0; at < row_bytes; at += block)
+        lanes_take(type, (uint8_t *)out + at, group + LANE_ROWS * at, (int)(row % LANE_ROWS));
+}

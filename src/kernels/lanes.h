@@ -36,3 +36,6 @@ void lanes_pack(uint32_t type, void *out, const void *rows, size_t row_bytes, in
 
 // One block of row `row` of the group out of its lane block: wtype_info(type)->bytes bytes.
 void lanes_take(uint32_t type, void *block, const void *lane_block, int row);
+
+// Row `row` of a matrix in lane form: row_bytes bytes.
+void lanes_take_row(uint32_t type, void *out, const void *lanes, size_t row_bytes, size_t row);

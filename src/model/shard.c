@@ -28,6 +28,7 @@
 
 enum {
     LAYER_MAX_OPS = 64, // recorded for one layer, waiting for its pieces included
+    PART_OPS = 3,       // of a part of a matrix: waiting, multiplying, letting go
     OUTPUT_ROWS = 32,   // rows of logits computed at once
 };
 
@@ -178,7 +179,8 @@ static int new_buffers(struct shard *s, struct err *e)
     return rc;
 }
 
-static int new_list(struct shard *s, struct err *e)
+// n_parts: of matrices that come in parts, in one window at most.
+static int new_list(struct shard *s, int n_parts, struct err *e)
 {
     const struct hparams *h = &s->model->h;
     int longest = 0, widest = 0;
@@ -189,8 +191,8 @@ static int new_list(struct shard *s, struct err *e)
         widest = s->plan[i].width > widest ? s->plan[i].width : widest;
     struct list_limits limits = {
         .max_rows = s->options.max_batch,
-        .max_ops = (longest + 1) * LAYER_MAX_OPS,
-        .max_pieces = (longest + 1) * LAYER_MAX_TENSORS,
+        .max_ops = (longest + 1) * LAYER_MAX_OPS + n_parts * PART_OPS,
+        .max_pieces = (longest + 1) * LAYER_MAX_TENSORS + n_parts,
         .max_width = widest,
         .max_heads = h->n_heads,
         .max_head_dim = h->head_dim,
@@ -263,6 +265,73 @@ void shard_need(const struct model *m, struct weights *w, const struct window *w
     }
 }
 
+// ---- the order of use --------------------------------------------------------------------------
+//
+// Stops of the tour (weights.h) are the windows as they were given, then the output.
+
+static int next_window(const struct shard *s, int from)
+{
+    while (from < s->options.n_windows && s->windows[from].lo == s->windows[from].hi)
+        from++;
+    return from;
+}
+
+// The stop after window i. When nobody wants logits the output is passed by.
+static int stop_after(const struct shard *s, int i, bool output)
+{
+    int next = next_window(s, i + 1), first = next_window(s, 0);
+    if (next < s->options.n_windows)
+        return next;
+    return (s->options.ends && output) || first == s->options.n_windows ? s->options.n_windows
+                                                                        : first;
+}
+
+static void record_window(struct shard *s, struct window w);
+static void record_output(struct shard *s, const int32_t *index, int n, bool logits);
+
+// Records every list once for one token, and lets the weights listen.
+static int learn_tour(struct shard *s, struct err *e)
+{
+    int n_windows = s->options.n_windows, n_stops = n_windows + s->options.ends;
+    if (!n_stops)
+        return 0;
+    int *follows = calloc((size_t)n_stops, sizeof *follows);
+    if (!follows)
+        return err_set(e, ERR_NO_MEMORY, "no memory for the table of layers");
+    for (int i = 0; i < n_stops; i++) {
+        int next = i < n_windows ? stop_after(s, i, true) : stop_after(s, -1, true);
+        follows[i] = next < n_stops ? next : i; // all windows are empty
+    }
+    int rc = weights_tour_begin(s->weights, n_stops, follows, e);
+    free(follows);
+    if (rc)
+        return rc;
+    s->pages[0] = s->tables;
+    s->rows = (struct rows){.n = 1, .pos = s->pos, .pages = s->pages};
+    for (int i = 0; i < n_windows; i++) {
+        weights_tour_stop(s->weights);
+        if (s->windows[i].lo < s->windows[i].hi)
+            record_window(s, s->windows[i]);
+    }
+    if (s->options.ends) {
+        weights_tour_stop(s->weights);
+        record_output(s, s->ids, 1, true);
+    }
+    list_reset(s->list);
+    return 0;
+}
+
+// Lists that wait for each part are longer.
+static int lengthen_list(struct shard *s, struct err *e)
+{
+    int n_parts = weights_most_parts(s->weights);
+    if (!n_parts)
+        return 0;
+    list_free(s->list);
+    s->list = NULL;
+    return new_list(s, n_parts, e);
+}
+
 // Memory that was allocated above and fills up as it is used.
 static uint64_t shard_reserved(const struct shard *s)
 {
@@ -286,12 +355,13 @@ int shard_new(struct shard **out, const struct model *m, struct weights *w, stru
     s->backend = b;
     s->options = *o;
     if ((rc = place_layers(s, e)) || (rc = new_cache(s, e)) || (rc = new_buffers(s, e)) ||
-        (rc = new_list(s, e)) || (rc = new_angles(s, e))) {
+        (rc = new_list(s, 0, e)) || (rc = new_angles(s, e))) {
         shard_free(s);
         return rc;
     }
     shard_need(m, w, s->windows, o->n_windows, o->ends);
-    if ((rc = weights_settle(w, b, shard_reserved(s), e))) {
+    if ((rc = learn_tour(s, e)) || (rc = weights_settle(w, b, shard_reserved(s), e)) ||
+        (rc = lengthen_list(s, e))) {
         shard_free(s);
         return rc;
     }
@@ -372,13 +442,14 @@ static const struct pass_slot *find_pass(const struct shard *s, const struct bat
 
 // Waiting for a layer's pieces, in as few stretches as they lie in; but for those that operations
 // ask for themselves.
-static void wait_pieces(struct list *l, const struct layer *y,
+static void wait_pieces(const struct shard *s, const struct layer *y,
                         void (*what)(struct list *, uint32_t, uint32_t))
 {
+    struct list *l = s->list;
     uint32_t first = 0, n = 0;
     for (int i = 0; i <= y->n_pieces; i++) {
         const struct layer_pieces *p = i < y->n_pieces ? &y->pieces[i] : NULL;
-        if (p && p->on_demand)
+        if (p && (p->on_demand || !weights_whole(s->weights, p->first)))
             continue;
         if (n && (!p || p->first != first + n)) {
             what(l, first, n);
@@ -450,23 +521,33 @@ static void record_window(struct shard *s, struct window w)
             .head_dim = f.h->head_dim,
             .type = s->options.kv_type,
         };
-        wait_pieces(s->list, y, list_wait);
+        wait_pieces(s, y, list_wait);
         layer_record(&f, y);
-        wait_pieces(s->list, y, list_done);
+        wait_pieces(s, y, list_done);
     }
 }
 
-static bool owns(const struct shard *s, struct window w)
+// Which of the shard's windows it is, -1: none.
+static int find_window(const struct shard *s, struct window w)
 {
     for (int i = 0; i < s->options.n_windows; i++)
         if (s->windows[i].lo == w.lo && s->windows[i].hi == w.hi)
-            return true;
-    return false;
+            return i;
+    return -1;
+}
+
+static int count_wanted(const struct batch *b, enum want want)
+{
+    int n = 0;
+    for (int i = 0; i < b->n_tokens; i++)
+        n += b->tokens[i].want == (uint32_t)want;
+    return n;
 }
 
 int shard_run(struct shard *s, const struct batch *b, struct window w, float *hidden, struct err *e)
 {
-    CHECK(owns(s, w));
+    int stop = find_window(s, w);
+    CHECK(stop >= 0);
     const struct pass_slot *slot = find_pass(s, b, e);
     if (!slot)
         return ERR_FAILED;
@@ -480,7 +561,10 @@ int shard_run(struct shard *s, const struct batch *b, struct window w, float *hi
         set_rows(s, slot, b);
         buf_write(s->b.x, 0, hidden, bytes);
         record_window(s, w);
+        weights_visit(s->weights, stop, stop_after(s, stop, count_wanted(b, WANT_LOGITS)));
         rc = list_run(s->list, e);
+        if (!rc)
+            rc = weights_check(s->weights, e);
         if (!rc)
             buf_read(s->b.x, 0, hidden, bytes);
     }
@@ -505,12 +589,12 @@ int shard_embed(struct shard *s, const struct batch *b, float *hidden, struct er
     }
     guard_enter();
     list_reset(s->list);
-    list_wait(s->list, w->piece, 1);
     op_embed(s->list, s->b.x, w, s->ids, b->n_tokens);
     if (h->embed_scale != 1)
         op_scale(s->list, s->b.x, h->embed_scale, h->n_embd, b->n_tokens);
-    list_done(s->list, w->piece, 1);
     int rc = list_run(s->list, e);
+    if (!rc)
+        rc = weights_check(s->weights, e);
     if (!rc)
         buf_read(s->b.x, 0, hidden, (size_t)b->n_tokens * (size_t)w->n_in * sizeof(float));
     guard_leave();
@@ -518,26 +602,40 @@ int shard_embed(struct shard *s, const struct batch *b, float *hidden, struct er
 }
 
 // Rows index[0, n) of x, normed; and their logits when `logits` is wanted.
-static int output_rows(struct shard *s, const int32_t *index, int n, bool logits, float *out,
-                       struct err *e)
+static void record_output(struct shard *s, const int32_t *index, int n, bool logits)
 {
     const struct model *m = s->model;
+    bool whole = weights_whole(s->weights, m->output.piece);
     list_reset(s->list);
     list_wait(s->list, m->norm.piece, 1);
     op_gather(s->list, s->b.back, s->b.x, index, m->h.n_embd, n);
     op_rms_norm(s->list, s->b.norm, s->b.back, &m->norm, n, m->h.rms_eps);
     if (logits) {
-        list_wait(s->list, m->output.piece, 1);
+        if (whole)
+            list_wait(s->list, m->output.piece, 1);
         op_matmul(s->list, s->logits, s->b.norm, &m->output, n);
         if (m->h.logit_scale != 1)
             op_scale(s->list, s->logits, m->h.logit_scale, m->h.n_vocab, n);
         if (m->h.final_softcap != 0)
             op_softcap(s->list, s->logits, m->h.final_softcap, m->h.n_vocab, n);
-        list_done(s->list, m->output.piece, 1);
+        if (whole)
+            list_done(s->list, m->output.piece, 1);
     }
     list_done(s->list, m->norm.piece, 1);
+}
+
+// more: rows that want logits follow.
+static int output_rows(struct shard *s, const int32_t *index, int n, bool logits, bool more,
+                       float *out, struct err *e)
+{
+    int output = s->options.n_windows;
+    record_output(s, index, n, logits);
+    if (logits)
+        weights_visit(s->weights, output, more ? output : stop_after(s, -1, true));
     int rc = list_run(s->list, e);
-    size_t width = (size_t)(logits ? m->h.n_vocab : m->h.n_embd);
+    if (!rc)
+        rc = weights_check(s->weights, e);
+    size_t width = (size_t)(logits ? s->model->h.n_vocab : s->model->h.n_embd);
     if (!rc)
         buf_read(logits ? s->logits : s->b.norm, 0, out, (size_t)n * width * sizeof(float));
     return rc;
@@ -549,12 +647,13 @@ static int output_wanted(struct shard *s, const struct batch *b, enum want want,
 {
     bool logits = want == WANT_LOGITS;
     size_t width = (size_t)(logits ? s->model->h.n_vocab : s->model->h.n_embd);
-    int n = 0, rc = 0;
+    int n = 0, rc = 0, left = count_wanted(b, want);
     for (int i = 0; i < b->n_tokens && !rc; i++) {
         if (b->tokens[i].want == (uint32_t)want)
             s->ids[n++] = i;
         if (n && (n == OUTPUT_ROWS || i == b->n_tokens - 1)) {
-            rc = output_rows(s, s->ids, n, logits, out, e);
+            left -= n;
+            rc = output_rows(s, s->ids, n, logits, left > 0, out, e);
             out += (size_t)n * width;
             n = 0;
         }

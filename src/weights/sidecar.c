@@ -230,6 +230,25 @@ int sidecar_check(const struct sidecar *s, struct err *e)
     return rc ? rc : mapped_check(&s->file, s->path, cure, e);
 }
 
+bool sidecar_offset(const struct sidecar *s, uint32_t piece, uint64_t bytes, uint64_t *out)
+{
+    const uint8_t *at = sidecar_find(s, piece, bytes);
+    if (at)
+        *out = (uint64_t)(at - s->file.base);
+    return at;
+}
+
+const char *sidecar_name(const struct sidecar *s)
+{
+    return s->path;
+}
+
+int sidecar_fd(const struct sidecar *s, uint64_t *file_size)
+{
+    *file_size = (uint64_t)s->stamp.bytes;
+    return s->fd;
+}
+
 int sidecar_verify(const struct sidecar *s, struct err *e)
 {
     for (size_t i = 0; i < s->n_pieces; i++) {

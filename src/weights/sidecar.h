@@ -54,6 +54,10 @@ const uint8_t *sidecar_find(const struct sidecar *s, uint32_t piece, uint64_t by
 // After a pass: 0, or that the file was cut short, changed or could not be read since it was
 // opened.
 int sidecar_check(const struct sidecar *s, struct err *e);
+// The same as a place in the file. False: not in there.
+bool sidecar_offset(const struct sidecar *s, uint32_t piece, uint64_t bytes, uint64_t *out);
+const char *sidecar_name(const struct sidecar *s);            // path
+int sidecar_fd(const struct sidecar *s, uint64_t *file_size); // the sidecar's
 // Reads everything and compares the digests.
 int sidecar_verify(const struct sidecar *s, struct err *e);
 

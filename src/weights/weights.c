@@ -1,6 +1,7 @@
-// Pieces of weights: read-only mappings of the model's files, and beside them, in lane form, what
-// was turned or lies in a sidecar. A piece's address is fixed once settled, so acquiring it never
-// blocks and being done with it is nothing to do.
+// Where weights lie: the choice between mapped and direct, and mapped ones: read-only mappings of
+// the model's files, and beside them, in lane form, what was turned or lies in a sidecar. There a
+// piece's address is fixed once settled, so acquiring it never blocks and being done with it is
+// nothing to do.
 #include "weights/weights.h"
 
 #include "base/arena.h"
@@ -8,13 +9,16 @@
 #include "disk/io.h"
 #include "kernels/lanes.h"
 #include "weights/budget.h"
+#include "weights/direct.h"
 #include "weights/layouts.h"
 #include "weights/mapping.h"
 #include "weights/sidecar.h"
+#include "weights/tour.h"
 #include "weights/turn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 struct weights {
@@ -32,6 +36,10 @@ struct weights {
     struct layout_item *items;
     size_t n_needed, n_settled;
     struct weights_report report;
+    const struct kernels *kernels; // of the backend that settled
+    struct tour tour;
+    bool learning;
+    struct direct *direct; // NULL: mapped
 };
 
 // ---- opening -----------------------------------------------------------------------------------
@@ -66,6 +74,8 @@ void weights_free(struct weights *w)
 {
     if (!w)
         return;
+    direct_close(w->direct);
+    tour_fini(&w->tour);
     sidecar_close(w->sidecar);
     mapping_free(w->mapping);
     for (size_t i = 0; i < w->n_needed; i++)
@@ -81,20 +91,53 @@ void weights_free(struct weights *w)
 static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
 {
     const struct weights *w = ctx;
-    const uint8_t *lanes = w->pieces[piece].lanes;
-    (void)e; // what is mapped is there
+    if (w->direct)
+        return direct_acquire(w->direct, piece, layout, e);
+    const uint8_t *lanes = w->pieces[piece].lanes; // what is mapped is there
     *layout = lanes ? LAYOUT_LANES : LAYOUT_ROWS;
     return lanes ? lanes : mapping_rows(w->mapping, piece);
 }
 
 static void done(void *ctx, uint32_t piece)
 {
-    (void)ctx, (void)piece; // it stays
+    const struct weights *w = ctx;
+    if (w->direct)
+        direct_done(w->direct, piece);
+}
+
+static int parts(void *ctx, uint32_t piece, const struct piece_part **out)
+{
+    struct weights *w = ctx;
+    if (w->learning)
+        tour_note(&w->tour, piece);
+    return w->direct ? direct_parts(w->direct, piece, out) : 0;
+}
+
+static bool row(void *ctx, const struct weight *of, int32_t id, uint8_t *out, struct err *e)
+{
+    const struct weights *w = ctx;
+    const uint8_t *lanes = w->pieces[of->piece].lanes;
+    uint64_t at = of->offset + (uint64_t)id * of->row_bytes;
+    if (lanes) {
+        lanes_take_row(of->type, out, lanes, of->row_bytes, (size_t)(at / of->row_bytes));
+    } else if (!w->direct) {
+        memcpy(out, mapping_rows(w->mapping, of->piece) + at, of->row_bytes);
+    } else if (!direct_row(w->direct, of->piece, at, of->row_bytes, out)) {
+        struct gguf_piece p = gguf_piece_at(w->g, of->piece);
+        if (disk_read_full(gguf_part_fd(w->g, p.tensor->part), out, of->row_bytes,
+                           (int64_t)(p.offset + at))) {
+            err_errno(e, ERR_FAILED, "%s: the row of a token cannot be read; look after the disk",
+                      gguf_part_path(w->g, p.tensor->part));
+            return false;
+        }
+    }
+    return true;
 }
 
 struct piece_source weights_source(struct weights *w)
 {
-    return (struct piece_source){.ctx = w, .acquire = acquire, .done = done};
+    return (struct piece_source){
+        .ctx = w, .acquire = acquire, .done = done, .parts = parts, .row = row};
 }
 
 void weights_need(struct weights *w, uint32_t piece, int layer)
@@ -119,13 +162,14 @@ static struct turn_matrix matrix_of(const struct weights *w, uint32_t piece)
 }
 
 // Whether lanes are worth it: an instruction set has kernels of its own for them.
-static bool can_turn(const struct weights *w, const struct turn_matrix *m, const struct kernels *k)
+static bool turns(const void *arg, uint32_t type)
 {
-    const struct format_kernels *f = &k->format[m->type];
-    if (m->n_rows < 2 || !lanes_can(m->type) || !f->matmul_lanes)
+    const struct weights *w = arg;
+    const struct format_kernels *f = &w->kernels->format[type];
+    if (w->options.form == WEIGHTS_ROWS || !lanes_can(type) || !f->matmul_lanes)
         return false;
     return w->options.form == WEIGHTS_LANES ||
-           f->matmul_lanes != kernels_for(ISA_SCALAR)->format[m->type].matmul_lanes;
+           f->matmul_lanes != kernels_for(ISA_SCALAR)->format[type].matmul_lanes;
 }
 
 static void count(struct weights *w)
@@ -181,12 +225,11 @@ static void look_for_sidecar(struct weights *w)
 }
 
 // What an item takes: nothing where a sidecar has it.
-static void look_at(struct weights *w, struct layout_item *item, uint32_t piece,
-                    const struct kernels *k)
+static void look_at(struct weights *w, struct layout_item *item, uint32_t piece)
 {
     struct turn_matrix m = matrix_of(w, piece);
     uint64_t bytes = lanes_rows(m.n_rows) * m.row_bytes;
-    item->can = can_turn(w, &m, k);
+    item->can = m.n_rows > 1 && turns(w, m.type);
     item->bytes = bytes;
     w->pieces[piece].lanes =
         w->sidecar && item->can ? sidecar_find(w->sidecar, piece, bytes) : NULL;
@@ -194,22 +237,31 @@ static void look_at(struct weights *w, struct layout_item *item, uint32_t piece,
         item->bytes = 0;
 }
 
+// Bytes that weights may have.
+static uint64_t room(const struct weights *w, uint64_t reserved)
+{
+    if (w->options.budget)
+        return w->options.budget;
+    if (!w->options.memory)
+        return budget_for_weights(budget_available(""), reserved);
+    return w->options.memory > reserved ? w->options.memory - reserved : 0;
+}
+
 // Chooses a place for all that is needed and not settled yet.
-static int choose(struct weights *w, const struct kernels *k, uint64_t reserved, struct err *e)
+static int choose(struct weights *w, uint64_t reserved, struct err *e)
 {
     size_t n = w->n_needed - w->n_settled;
     struct layout_item *items = w->items + w->n_settled;
     enum layout *layouts = calloc(n + 1, sizeof *layouts);
-    uint64_t budget = w->options.budget, all = 0;
+    uint64_t budget = 0, all = 0;
     if (!layouts)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
-    look_for_sidecar(w);
     for (size_t i = 0; i < n; i++) {
-        look_at(w, &items[i], w->needed[w->n_settled + i], k);
+        look_at(w, &items[i], w->needed[w->n_settled + i]);
         all += items[i].can ? items[i].bytes : 0;
     }
-    if (!budget && w->options.form == WEIGHTS_AUTO && all)
-        budget = budget_for_weights(budget_available(""), reserved);
+    if (w->options.form == WEIGHTS_AUTO && all)
+        budget = room(w, reserved);
     uint64_t taken = layouts_choose(layouts, items, n, w->options.form, budget);
     w->report.short_of_memory |= w->options.form == WEIGHTS_AUTO && taken < all;
     for (size_t i = 0; i < n; i++) {
@@ -222,7 +274,9 @@ static int choose(struct weights *w, const struct kernels *k, uint64_t reserved,
 
 int weights_foresee(struct weights *w, const struct kernels *k, uint64_t reserved, struct err *e)
 {
-    int rc = choose(w, k, reserved, e);
+    w->kernels = k;
+    look_for_sidecar(w);
+    int rc = choose(w, reserved, e);
     if (!rc)
         count(w);
     return rc;
@@ -241,13 +295,13 @@ static void read_ahead(const struct weights *w)
     }
 }
 
-int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
+static int settle_mapped(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
 {
     struct turn turn = {.progress = w->options.progress, .arg = w->options.arg};
     turn.matrices = calloc(w->n_needed + 1, sizeof *turn.matrices);
     if (!turn.matrices)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
-    int rc = choose(w, backend_kernels(b), reserved, e);
+    int rc = choose(w, reserved, e);
     if (rc) {
         free(turn.matrices);
         return rc;
@@ -269,10 +323,135 @@ int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, stru
     for (size_t i = w->n_settled; i < w->n_needed; i++)
         if (w->pieces[w->needed[i]].place == PLACE_LANES)
             mapping_advise(w->mapping, w->needed[i], MADV_DONTNEED, true);
-    w->n_settled = w->n_needed;
     count(w);
     free(turn.matrices);
     return rc;
+}
+
+// What is needed and not multiplied with as a matrix by itself: vectors, tables.
+static struct direct_options direct_options(const struct weights *w, uint32_t *whole)
+{
+    struct direct_options o = {.g = w->g,
+                               .sidecar = w->sidecar,
+                               .tour = &w->tour,
+                               .whole = whole,
+                               .turns = turns,
+                               .turns_arg = w,
+                               .slots = w->options.slots,
+                               .progress = w->options.progress,
+                               .arg = w->options.arg};
+    for (size_t i = 0; i < w->n_needed; i++)
+        if (!w->tour.known[w->needed[i]])
+            whole[o.n_whole++] = w->needed[i];
+    return o;
+}
+
+static int no_room(const struct weights *w, uint64_t reserved, uint64_t least, struct err *e)
+{
+    double mib = 1 << 20, need = (double)(least + reserved);
+    if (w->options.memory)
+        return err_set(e, ERR_NO_MEMORY,
+                       "--memory allows %.1f MiB and %.1f are the least that does: %.1f for the "
+                       "cache and for computing, %.1f for weights that come through memory; allow "
+                       "more, or lower --ctx or --batch, or take --kv q8_0",
+                       (double)w->options.memory / mib, need / mib, (double)reserved / mib,
+                       (double)least / mib);
+    return err_set(e, ERR_NO_MEMORY,
+                   "this machine can spare %.1f MiB of memory and %.1f are the least that does: "
+                   "%.1f for the cache and for computing, %.1f for weights that come through "
+                   "memory; end other programs, or lower --ctx or --batch, or take --kv q8_0",
+                   (double)(room(w, reserved) + reserved) / mib, need / mib, (double)reserved / mib,
+                   (double)least / mib);
+}
+
+static int settle_direct(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
+{
+    uint32_t *whole = calloc(w->n_needed + 1, sizeof *whole);
+    if (!whole)
+        return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
+    struct direct_options o = direct_options(w, whole);
+    uint64_t least, all;
+    int rc = 0;
+    direct_needs(&o, &least, &all);
+    o.budget = room(w, reserved);
+    bool fits = all <= o.budget;
+    if (w->options.residency == RESIDENCY_AUTO && fits)
+        rc = settle_mapped(w, b, reserved, e);
+    else if (o.budget < least)
+        rc = no_room(w, reserved, least, e);
+    else
+        rc = direct_open(&w->direct, &o, b, e);
+    free(whole);
+    return rc;
+}
+
+int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
+{
+    bool direct = w->learning && w->options.residency != RESIDENCY_MMAP;
+    w->kernels = backend_kernels(b);
+    if (w->options.residency == RESIDENCY_MMAP && w->options.form == WEIGHTS_AUTO)
+        w->options.form = WEIGHTS_ROWS; // no memory but the page cache
+    if (w->learning)
+        tour_end(&w->tour);
+    w->learning = false;
+    look_for_sidecar(w);
+    int rc = direct ? settle_direct(w, b, reserved, e) : settle_mapped(w, b, reserved, e);
+    w->n_settled = rc ? w->n_settled : w->n_needed;
+    return rc;
+}
+
+// ---- the tour ----------------------------------------------------------------------------------
+
+int weights_tour_begin(struct weights *w, int n_stops, const int *follows, struct err *e)
+{
+    tour_fini(&w->tour);
+    int rc = tour_init(&w->tour, n_stops, follows, gguf_n_pieces(w->g), e);
+    w->learning = !rc;
+    return rc;
+}
+
+void weights_tour_stop(struct weights *w)
+{
+    tour_begin_stop(&w->tour);
+}
+
+bool weights_whole(const struct weights *w, uint32_t piece)
+{
+    const struct piece_part *some;
+    return !w->direct || !direct_parts(w->direct, piece, &some);
+}
+
+int weights_most_parts(const struct weights *w)
+{
+    return w->direct ? direct_most_parts(w->direct) : 0;
+}
+
+int weights_check(struct weights *w, struct err *e)
+{
+    int rc = mapping_check(w->mapping, e); // of the files; what is not mapped may have changed too
+    return rc || !w->sidecar ? rc : sidecar_check(w->sidecar, e);
+}
+
+void weights_visit(struct weights *w, int stop, int next)
+{
+    if (w->direct)
+        direct_visit(w->direct, stop, next);
+}
+
+void weights_limit(struct weights *w, uint64_t bytes)
+{
+    if (w->direct)
+        direct_limit(w->direct, bytes);
+}
+
+struct weights_status weights_status(struct weights *w)
+{
+    struct weights_status s = {.residency = RESIDENCY_MMAP,
+                               .resident = w->report.lanes.bytes,
+                               .wanted = w->report.lanes.bytes};
+    if (w->direct)
+        direct_status(w->direct, &s);
+    return s;
 }
 
 enum weights_place weights_place(const struct weights *w, uint32_t piece)
@@ -332,6 +511,13 @@ struct weights_report weights_report(const struct weights *w)
 void weights_describe(const struct weights *w, char *out, size_t size)
 {
     const struct weights_report *r = &w->report;
+    if (w->direct) {
+        struct weights_status s;
+        direct_status(w->direct, &s);
+        snprintf(out, size, "%.0f MiB of weights resident, %.0f MiB streamed",
+                 (double)s.resident / (1 << 20), (double)s.streamed / (1 << 20));
+        return;
+    }
     int in_lanes = r->lanes.matrices + r->sidecar.matrices;
     const char *from = r->sidecar.matrices ? " from a sidecar" : "";
     const char *why = r->short_of_memory ? " (memory)" : "";

@@ -1,16 +1,20 @@
 // The weights of a model file in memory, asked for in pieces.
 //
 // A piece is what is loaded, kept or streamed as one: a tensor, or one matrix of a stack of them
-// (gguf.h numbers them). weights_source() is what recorded lists resolve pieces through. All
-// files are mapped, and only the windows named by weights_need are read ahead, so a worker's memory
-// holds its own layers only.
+// (gguf.h numbers them). weights_source() is what recorded lists resolve pieces through. Only what
+// weights_need names is read, so a worker's memory holds its own layers only.
 //
-// How a matrix lies is decided here, once, by weights_settle: as the rows of the mapped file, or in
-// lane form (kernels/lanes.h), which multiplies faster: mapped from a sidecar file where `rondo
-// prepack` wrote one (sidecar.h), else turned into anonymous memory as far as the machine can spare
-// it (layouts.h, budget.h). What is not turned costs no memory beyond the page cache.
+// Where weights lie is decided here, once, by weights_settle:
 //
-// Threads: opening, needing and settling belong to one thread; then any thread may acquire.
+// - *mapped*, where all of them fit with headroom: as the rows of the mapped file, or in lane form
+//   (kernels/lanes.h), which multiplies faster: mapped from a sidecar file where `rondo prepack`
+//   wrote one (sidecar.h), else turned into anonymous memory as far as the budget goes (layouts.h).
+//   What is not turned costs no memory beyond the page cache.
+// - *direct*, where they do not: a part of each matrix, or of most, is resident in memory of our
+//   own, the rest is read each pass (direct.h).
+//
+// Threads: opening, needing and settling belong to one thread; then one thread at a time may
+// acquire, and any may limit and ask for the status.
 #pragma once
 
 #include "backend/backend.h"
@@ -25,9 +29,21 @@ enum weights_form {
     WEIGHTS_LANES, // all that can be, whatever memory it takes
 };
 
+enum residency {
+    RESIDENCY_AUTO,   // mapped where everything fits, else direct
+    RESIDENCY_DIRECT, // memory of our own, past the page cache
+    RESIDENCY_MMAP,   // mapped whatever it costs: the system decides what stays in memory
+    RESIDENCY_COUNT,
+};
+
 struct weights_options {
     enum weights_form form;
-    uint64_t budget; // bytes that lanes may take; 0: what the machine can spare
+    enum residency residency;
+    // Bytes that this node may take in all: weights, and what weights_settle is told that others
+    // take. 0: what the machine can spare with headroom.
+    uint64_t memory;
+    uint64_t slots;  // bytes of the ring that streamed parts come through; 0: chosen
+    uint64_t budget; // of `memory`, what weights may take; 0: what others leave
     bool no_sidecar; // do not look for one
     // Bytes turned so far and in all; on the thread that settles. NULL: nobody asks.
     void (*progress)(void *arg, uint64_t done, uint64_t total);
@@ -44,10 +60,46 @@ struct piece_source weights_source(struct weights *w);
 // background. Calling it again is cheap.
 void weights_need(struct weights *w, uint32_t piece, int layer);
 
-// Decides how the needed pieces lie and turns those that shall be turned, with the threads of `b`.
-// `reserved`: bytes of memory that were promised to others and not touched yet. After the last
-// weights_need; what is needed later wants to be settled, too.
+// Listening to the order in which pieces are used: after tour_begin each weights_tour_stop says
+// that the lists recorded from here on belong to the next of n_stops stops (a window, or the
+// output); follows (n_stops) says which comes after each as a rule. They are recorded and not run.
+// weights_settle ends it; without it weights are mapped.
+int weights_tour_begin(struct weights *w, int n_stops, const int *follows, struct err *e);
+void weights_tour_stop(struct weights *w);
+
+// Decides where the needed pieces lie, and reads and turns them with the threads of `b`.
+// `reserved`: bytes of the node's memory that are others': cache, activations. After the last
+// weights_need; what is needed later wants to be settled, too. ERR_NO_MEMORY: the budget is too
+// small for any way.
 int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, struct err *e);
+
+// Whether a list waits for the piece as a whole; else operations ask for what they need of it.
+bool weights_whole(const struct weights *w, uint32_t piece);
+
+// Parts that the pieces of a stop come in, at most; 0: all come whole.
+int weights_most_parts(const struct weights *w);
+
+// The list that runs next is that of `stop`, and then most probably that of `next`.
+void weights_visit(struct weights *w, int stop, int next);
+// After a list ran: 0, or the sentence that says why what it read cannot be trusted.
+int weights_check(struct weights *w, struct err *e);
+
+// From now on at most so many bytes are resident. Parts beyond it are let go of at once, or when
+// they are done with; a higher limit lets them come back as they are used, up to what was planned.
+void weights_limit(struct weights *w, uint64_t bytes);
+
+struct weights_status {
+    enum residency residency;  // DIRECT, or MMAP: mapped
+    uint64_t resident, wanted; // bytes of memory of our own: now, and as planned
+    uint64_t streamed;         // bytes of parts that are not resident
+    uint64_t slots;            // bytes of the ring
+    uint64_t read_bytes;       // by streaming, so far
+    uint64_t wasted_bytes;     // of those, that were not used
+    int64_t wait_ns;           // that computing waited for reading
+    bool governed;             // less is resident than planned
+    char reader[48];           // how streamed parts are read; "": nothing is
+};
+struct weights_status weights_status(struct weights *w);
 
 // Decides as weights_settle would, and does nothing: for showing.
 int weights_foresee(struct weights *w, const struct kernels *k, uint64_t reserved, struct err *e);
@@ -75,5 +127,6 @@ struct weights_report {
     bool short_of_memory;       // the reason for them
 };
 struct weights_report weights_report(const struct weights *w);
-// The same for people: "weights in lanes", "weights in lanes but for 3 of 33 layers (memory)".
+// The same for people: "weights in lanes", "weights in lanes but for 3 of 33 layers (memory)",
+// "613 MiB of weights resident, 150 MiB streamed".
 void weights_describe(const struct weights *w, char *out, size_t size);

@@ -68,7 +68,7 @@ static void fixture_open(struct fixture *f, int n_threads, int max_ops)
                                  .max_width = WIDTH,
                                  .max_heads = HEADS,
                                  .max_head_dim = WIDTH / HEADS};
-    struct piece_source source = {f->store, acquire, done};
+    struct piece_source source = {.ctx = f->store, .acquire = acquire, .done = done};
     assert_ok(list_new(&f->l, f->b, &limits, &source, &e), &e);
     for (int i = 0; i < BUFS; i++) {
         float x[ROWS * WIDTH];

@@ -54,7 +54,7 @@ static void bench_open_context(struct bench *t, int n_threads, int max_context)
                                  .max_heads = 8,
                                  .max_head_dim = 64,
                                  .max_context = max_context};
-    struct piece_source source = {t, acquire, done};
+    struct piece_source source = {.ctx = t, .acquire = acquire, .done = done};
     assert_ok(list_new(&t->l, t->b, &limits, &source, &e), &e);
 }
 

@@ -45,7 +45,7 @@ void expert_rig_open(struct expert_rig *t, int n_threads)
                                  .max_head_dim = 2,
                                  .max_experts = RIG_EXPERTS,
                                  .max_experts_used = RIG_USED};
-    struct piece_source source = {t, acquire, done};
+    struct piece_source source = {.ctx = t, .acquire = acquire, .done = done};
     assert_ok(list_new(&t->l, t->b, &limits, &source, &e), &e);
 }
 

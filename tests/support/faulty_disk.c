@@ -109,6 +109,11 @@ static int faulty_unlink(const char *path)
     return fails(DISK_UNLINK) ? -1 : disk_io_real.unlink(path);
 }
 
+static int faulty_drop(int fd, int64_t offset, int64_t size)
+{
+    return disk_io_real.drop(fd, offset, size); // a hint: nobody looks at what comes of it
+}
+
 static int faulty_fsync(int fd)
 {
     return fails(DISK_FSYNC) ? -1 : disk_io_real.fsync(fd);
@@ -127,6 +132,7 @@ static const struct disk_io faulty = {
     .rename = faulty_rename,
     .unlink = faulty_unlink,
     .fsync = faulty_fsync,
+    .drop = faulty_drop,
 };
 
 void faulty_disk(struct disk_faults f)

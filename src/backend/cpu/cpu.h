@@ -68,6 +68,7 @@ enum piece_use { PIECE_NONE, PIECE_WAIT, PIECE_USE, PIECE_DONE };
 
 enum { OP_MAX_OPERANDS = 4 };
 enum { MAX_ANGLES = 2 }; // tables that a recording keeps
+enum { NO_PART = -1 };
 
 enum {
     EXPERT_PLANS = 2, // in turns, so that the next one is made while the last is in use
@@ -111,6 +112,7 @@ struct op {
     int n_operands;
 
     int n, width; // rows; of the row that is split
+    int column;   // of a product with a part of a matrix: where in the row it begins
     struct buf *out, *a, *b;
     struct weight w;
     enum act act;
@@ -191,6 +193,9 @@ struct list {
     int n_products; // recorded with SPLIT_SHARES
     struct slot *slots;
     int n_slots;
+    // The last part that was multiplied with: done with beside the next product, so that letting go
+    // takes no phase of its own. NO_PART: none.
+    int64_t part;
     struct attend_scratch *attend; // (n_threads)
     struct attend_shared attend_shared;
 
@@ -210,6 +215,7 @@ struct list {
         struct rope rope;
     } angles[MAX_ANGLES];
     int next_angles; // to be replaced
+    uint8_t *row;    // op_embed: a row of the widest format, as in the file
 
     atomic_bool failed;
     struct err failure; // thread 0's
@@ -225,6 +231,10 @@ void op_uses(struct list *l, struct op *op, const struct weight *w);
 // SPLIT_OWN, SPLIT_SHARES: op->units and op->step are set.
 void list_commit(struct list *l, struct op *op);
 
+// Whether the piece was waited for and not done with.
+bool list_waits_for(const struct list *l, uint32_t piece);
+// Done with the last part of a matrix that was multiplied with, if any.
+void list_leave_part(struct list *l);
 // x (n, width) as `act` wants it: quantized by an operation before, once for all that read it.
 struct buf *list_quantized(struct list *l, struct buf *x, int width, int n, enum act act);
 // Rows that are claimed at once of a product of so many rows, each for `n` tokens.

@@ -21,6 +21,12 @@ static size_t floats(size_t a, size_t b)
     return size_mul(a, b, &n) && size_mul(n, sizeof(float), &n) ? n : SIZE_MAX;
 }
 
+// A row of the widest format there is: floats.
+static size_t row_most(const struct list_limits *m)
+{
+    return floats(1, (size_t)m->max_width);
+}
+
 static size_t plan_memory(const struct list_limits *m, int n_threads)
 {
     size_t total = arena_plan(0, (size_t)m->max_ops * sizeof(struct op));
@@ -28,7 +34,7 @@ static size_t plan_memory(const struct list_limits *m, int n_threads)
     total = arena_plan(total, shares_size(n_threads, m->max_ops));
     total = attend_plan_memory(total, m, n_threads);
     total = experts_plan_memory(total, m, n_threads);
-    return total;
+    return arena_plan(total, row_most(m));
 }
 
 static void take_memory(struct list *l)
@@ -40,6 +46,7 @@ static void take_memory(struct list *l)
                 l->backend->n_threads, m->max_ops);
     attend_take_memory(l);
     experts_take_memory(l);
+    l->row = arena_take(&l->memory, row_most(m));
 }
 
 int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
@@ -99,6 +106,7 @@ void list_reset(struct list *l)
 {
     l->n_ops = l->phase_start = l->group_start = l->n_slots = l->n_products = 0;
     l->shared = false;
+    l->part = NO_PART;
     for (int act = 0; act < ACT_COUNT; act++)
         l->quantized[act].of = NULL;
     for (int i = 0; i < MAX_ANGLES; i++)
@@ -146,6 +154,11 @@ static int find_slot(const struct list *l, uint32_t piece)
         if (l->slots[i].piece == piece && l->slots[i].open)
             return i;
     return -1;
+}
+
+bool list_waits_for(const struct list *l, uint32_t piece)
+{
+    return find_slot(l, piece) >= 0;
 }
 
 void op_uses(struct list *l, struct op *op, const struct weight *w)
@@ -423,6 +436,7 @@ static void run_thread(void *arg, int thread)
 int list_run(struct list *l, struct err *e)
 {
     guard_enter();
+    list_leave_part(l);
     atomic_store(&l->failed, false);
     l->failure.code = 0;
     attend_reset(l);

@@ -35,13 +35,32 @@ static void run_embed(struct list *l, struct op *op, struct range r, int thread)
     }
 }
 
+// The same where the matrix is not there: its rows are asked for one by one.
+static void run_embed_rows(struct list *l, struct op *op, struct range r, int thread)
+{
+    const struct format_kernels *f = &l->backend->kernels->format[op->w.type];
+    (void)r, (void)thread;
+    for (int t = 0; t < op->n; t++) {
+        if (!l->weights.row(l->weights.ctx, &op->w, op->ids[t], l->row, &l->failure)) {
+            atomic_store(&l->failed, true);
+            return;
+        }
+        f->decode(row_of(op->out, t, op->w.n_in), l->row, (size_t)op->w.n_in);
+    }
+}
+
 void op_embed(struct list *l, struct buf *out, const struct weight *w, const int32_t *ids, int n)
 {
     CHECK(kernels_can(w->type));
-    struct op *op = list_next(l, run_embed, SPLIT_ROWS, n, w->n_in);
+    bool rows = l->weights.row;
+    CHECK(!rows || w->n_in <= l->limits.max_width);
+    struct op *op = list_next(l, rows ? run_embed_rows : run_embed, rows ? SPLIT_FIRST : SPLIT_ROWS,
+                              n, w->n_in);
     op->out = out;
     op->ids = ids;
-    op_uses(l, op, w);
+    op->w = *w;
+    if (!rows)
+        op_uses(l, op, w);
     op_writes(op, out, w->n_in);
     list_commit(l, op);
 }

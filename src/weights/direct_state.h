@@ -1,0 +1,65 @@
+// The inside of struct direct, for direct.c and direct_open.c.
+#pragma once
+
+#include "disk/reader.h"
+#include "weights/direct.h"
+#include "weights/stream.h"
+
+#include <pthread.h>
+
+struct part {
+    uint32_t type;
+    size_t row_bytes;
+    int file;                // index in fds
+    uint64_t offset;         // in the file
+    size_t file_bytes;       // there
+    enum layout file_layout; // and how it lies
+    size_t home, home_bytes; // where it is, or would be, resident
+    enum layout home_layout;
+    int holders; // while resident
+};
+
+struct direct {
+    const struct gguf *g;
+    size_t n_pieces; // of the model
+    struct reader *reader;
+    int n_files;
+    int *fds;
+    uint64_t *sizes;
+    const char **paths; // (n_files) of the model's and the sidecar's
+
+    size_t n_parts;
+    struct part *parts;
+    struct piece_part *named; // (n_parts) as backend.h wants them
+    uint32_t *first_part;     // (n_pieces) of those that come in parts
+    uint32_t *n_parts_of;     // (n_pieces) 0: the piece comes whole, or never
+    size_t *whole_at;         // (n_pieces) 1 + where it lies in home; 0: nowhere
+
+    uint8_t *home;
+    size_t home_bytes, home_used; // home_used: of what is or was resident
+    size_t vectors_bytes;         // of home, for the whole pieces
+    bool locked;
+    uint8_t *ring;
+    size_t ring_bytes;
+
+    pthread_mutex_t lock; // of all that follows
+    bool *resident;       // (n_parts)
+    uint32_t *by_rank;    // (n_parts) part of each rank
+    size_t *homes;        // (n_parts) sizes by rank
+    // Ranks below: that are resident; that may be; that were planned to be.
+    size_t n_resident, n_allowed, n_planned;
+    uint64_t resident_bytes, planned_bytes; // of parts
+    struct stream stream;
+    size_t *slot_bytes;                // (n_parts) in the ring
+    uint32_t *tour_begin, *tour_parts; // of stream.tour
+    int *follows;
+    struct read reads[STREAM_MAX_ENTRIES]; // of stream.entries
+    uint64_t read_bytes;
+    int64_t wait_ns;
+};
+
+// Puts a part that lies at `at` as in the file into its home; b NULL: in this thread alone.
+void direct_settle_part(struct direct *d, const struct part *p, const uint8_t *at,
+                        struct backend *b);
+// The sentence for a read that failed.
+int direct_read_failed(const struct direct *d, const struct read *q, struct err *e);
