@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct slot {
@@ -38,8 +39,9 @@ static bool replace(uintptr_t address)
         if (!base || address < base || address - base >= size || atomic_load(&s->base) != base)
             continue;
         atomic_store(&s->lost, true); // before anybody can read a zero
-        return mmap((void *)base, size, PROT_READ,
-                    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+        // Not by mmap: libraries that watch memory may put a lock or more round it.
+        return syscall(SYS_mmap, base, size, PROT_READ,
+                       MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != -1;
     }
     return false;
 }
@@ -68,12 +70,16 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
     errno = code;
 }
 
+// With the lock. Somebody else may have put his own in the place of ours since the last mapping.
 static void install(void)
 {
-    struct sigaction a = {.sa_sigaction = on_bus_error,
-                          .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESTART)};
-    sigaction(SIGBUS, NULL, &before); // is there before ours can run
-    sigaction(SIGBUS, &a, NULL);
+    struct sigaction now, ours = {.sa_sigaction = on_bus_error,
+                                  .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESTART)};
+    sigaction(SIGBUS, NULL, &now);
+    if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_bus_error)
+        return;
+    before = now;
+    sigaction(SIGBUS, &ours, NULL);
 }
 
 // ---- mappings ----------------------------------------------------------------------------------
@@ -83,6 +89,7 @@ static int enter(const void *base, size_t size)
 {
     int i = 0;
     pthread_mutex_lock(&writers);
+    install();
     while (i < MAPPED_MAX && atomic_load(&slots[i].base))
         i++;
     if (i < MAPPED_MAX) {
@@ -98,10 +105,8 @@ static int enter(const void *base, size_t size)
 
 int mapped_open(struct mapped *m, int fd, uint64_t size, const char *path, struct err *e)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     *m = (struct mapped){0};
-    pthread_once(&once, install);
     uint8_t *base = size <= SIZE_MAX - page ? disk_io->map(fd, (size_t)size, 0) : NULL;
     if (!base)
         return err_errno(e, ERR_NO_MEMORY, "%s: cannot be mapped into memory", path);

@@ -1,7 +1,7 @@
 // A file mapped into memory for reading, that does not kill the process when it cannot be read.
 //
 // Touching a page that lies beyond the end of a file that was cut short, or that the disk fails to
-// read, raises SIGBUS. A handler, there from the first mapping on, finds the mapping that the
+// read, raises SIGBUS. A handler, seen to by each mapping, finds the mapping that the
 // address lies in, marks it as lost and puts zeros in the place of all of it, so that whoever
 // touched it goes on and comes to an end, with numbers that mean nothing: mapped_check then says
 // so. Zeros take no memory and need no disk; one replacement ends all faults of the mapping.
