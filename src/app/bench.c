@@ -254,6 +254,8 @@ const struct verb verb_bench = {
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},
                                             {OPT_LAYOUT, "auto"},
+                                            {OPT_MEMORY, "auto"},
+                                            {OPT_RESIDENCY, "auto"},
                                             {OPT_BATCH, "512"},
                                             {OPT_END, NULL}},
     .max_args = 1,

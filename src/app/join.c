@@ -1,5 +1,6 @@
 // rondo join: this machine as a worker.
 #include "app/interrupt.h"
+#include "app/keeping.h"
 #include "app/listen.h"
 #include "app/model_path.h"
 #include "app/verbs.h"
@@ -56,11 +57,12 @@ static int run(const struct options *o, struct err *e)
         .n_threads = (int)options_int(o, OPT_THREADS),
         .pin = (enum pin)options_enum(o, OPT_PIN),
         .isa = isa < ISA_COUNT ? (enum isa)isa : ISA_COUNT,
-        .form = (enum weights_form)options_enum(o, OPT_LAYOUT),
         .say = say,
         .stop = stop,
     };
-    int rc = token_read(&token, text, strlen(text), e);
+    int rc = keeping_read(&w.weights, o, e);
+    if (!rc)
+        rc = token_read(&token, text, strlen(text), e);
     if (!rc)
         rc = model_path_find(options_text(o, OPT_MODEL), path, sizeof path, e);
     if (!rc)
@@ -93,6 +95,8 @@ const struct verb verb_join = {
                                             {OPT_PIN, "auto"},
                                             {OPT_ISA, "auto"},
                                             {OPT_LAYOUT, "auto"},
+                                            {OPT_MEMORY, "auto"},
+                                            {OPT_RESIDENCY, "auto"},
                                             {OPT_END, NULL}},
     .min_args = 1,
     .max_args = 1,

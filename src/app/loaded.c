@@ -1,6 +1,7 @@
 // Opening a model for computing: see loaded.h.
 #include "app/loaded.h"
 
+#include "app/keeping.h"
 #include "app/progress.h"
 #include "base/log.h"
 #include "engine/local.h"
@@ -42,8 +43,8 @@ static void show_turning(void *arg, uint64_t done, uint64_t total)
     progress_set(arg, (size_t)(done >> 20), (size_t)(total >> 20));
 }
 
-static void choose(struct local_options *local, const struct hparams *h, const struct options *o,
-                   const struct loaded_wants *w, struct progress *progress)
+static int choose(struct local_options *local, const struct hparams *h, const struct options *o,
+                  const struct loaded_wants *w, struct progress *progress, struct err *e)
 {
     int isa = options_enum(o, OPT_ISA);
     *local = (struct local_options){
@@ -58,9 +59,7 @@ static void choose(struct local_options *local, const struct hparams *h, const s
         .kv_pages = w->kv_pages,
         .stop = w->stop,
         .observer = w->observer,
-        .weights = {.form = (enum weights_form)options_enum(o, OPT_LAYOUT),
-                    .progress = show_turning,
-                    .arg = progress},
+        .weights = {.progress = show_turning, .arg = progress},
     };
     if (w->every_logits) {
         int fit = MAX_LOGITS_BYTES / PIPELINE_MAX_PASSES / (int)sizeof(float) / h->n_vocab;
@@ -68,6 +67,7 @@ static void choose(struct local_options *local, const struct hparams *h, const s
             local->max_batch = fit > 0 ? fit : 1;
         local->max_outputs = local->max_batch;
     }
+    return keeping_read(&local->weights, o, e);
 }
 
 static int load(struct loaded *l, const struct options *o, const struct loaded_wants *w,
@@ -87,8 +87,9 @@ static int load(struct loaded *l, const struct options *o, const struct loaded_w
                        "%s: %d tokens in the vocabulary but only %d in the embedding; the file is "
                        "damaged",
                        l->path, vocab_size(l->vocab), h->n_vocab);
-    choose(&local, h, o, w, progress);
-    rc = open_pipeline(l, o, &local, w->ring, e);
+    rc = choose(&local, h, o, w, progress, e);
+    if (!rc)
+        rc = open_pipeline(l, o, &local, w->ring, e);
     if (!rc)
         log_info("%s on %s, %d tokens of context", l->path, l->pipeline->info.description,
                  l->pipeline->info.max_context);

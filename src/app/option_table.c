@@ -25,6 +25,7 @@ static const char *const wires[] = {"f32", "f16", NULL};
 static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm", "auto", NULL};
 static const char *const thinking[] = {"auto", "on", "off", "low", "medium", "high", NULL};
 static const char *const layouts[] = {"auto", "rows", "lanes", NULL};
+static const char *const residencies[] = {"auto", "direct", "mmap", NULL};
 static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", "30b-a3b", NULL};
 static const char *const archs[] = {"llama", "qwen2", "qwen3moe", NULL};
 static const char *const tokenizers[] = {"bpe", "spm", NULL};
@@ -35,6 +36,7 @@ _Static_assert(SYNTHESIS_SPM + 2 == sizeof tokenizers / sizeof *tokenizers, "tok
 _Static_assert(BENCH_OUTPUT_COUNT + 1 == sizeof outputs / sizeof *outputs, "outputs of a bench");
 _Static_assert(WIRE_ACTIVATION_COUNT + 1 == sizeof wires / sizeof *wires, "activations");
 _Static_assert(WEIGHTS_LANES + 2 == sizeof layouts / sizeof *layouts, "layouts");
+_Static_assert(RESIDENCY_COUNT + 1 == sizeof residencies / sizeof *residencies, "residencies");
 _Static_assert(THINK_COUNT + 1 == sizeof thinking / sizeof *thinking, "how much is thought");
 _Static_assert(PIN_ON + 2 == sizeof pins / sizeof *pins, "pins");
 _Static_assert(ISA_COUNT + 2 == sizeof isas / sizeof *isas, "instruction sets");
@@ -56,6 +58,15 @@ const struct option_spec option_table[OPT_COUNT] = {
     [OPT_LAYOUT] = {"layout", 0, OPTION_ENUM, .names = layouts,
                     .help = "how weights lie in memory: rows, as in the file; lanes, turned for "
                             "speed; auto: lanes where memory allows"},
+    [OPT_MEMORY] = {"memory", 0, OPTION_STRING, .value = "SIZE|PERCENT|auto",
+                    .help =
+                        "memory that this machine gives for weights, cache and computing, as 6G "
+                        "or 50%; weights that do not fit are read from disk again for each "
+                        "token; auto: what is free, less a reserve"},
+    [OPT_RESIDENCY] = {"residency", 0, OPTION_ENUM, .names = residencies,
+                       .help = "how weights are kept: direct, in memory of our own and read past "
+                               "the page cache; mmap, mapped, and the system decides; auto: mapped "
+                               "where all fit, else direct"},
     [OPT_KV] = {"kv", 0, OPTION_ENUM, .names = kv_types,
                 .help = "type of the key-value cache; q8_0: half the memory of f16"},
     [OPT_CTX] = {"ctx", 'c', OPTION_INT, .value = "N", .max = 1 << 20,

@@ -139,8 +139,7 @@ static int parse_float(struct option_value *v, const struct option_spec *s, cons
     return 0;
 }
 
-static int parse_size(struct option_value *v, const struct option_spec *s, const char *label,
-                      const char *text, struct err *e)
+bool options_read_size(const char *text, double *bytes)
 {
     static const char units[] = "KMGT";
     char *end;
@@ -153,7 +152,15 @@ static int parse_size(struct option_value *v, const struct option_spec *s, const
         end += *end == 'i' && end[1] ? 1 : 0;
     }
     end += *end == 'B';
-    if (!number || *end)
+    *bytes = x;
+    return number && !*end;
+}
+
+static int parse_size(struct option_value *v, const struct option_spec *s, const char *label,
+                      const char *text, struct err *e)
+{
+    double x;
+    if (!options_read_size(text, &x))
         return err_set(e, ERR_USAGE, "%s wants a size such as 512M or 2G, not '%s'", label,
                        shown(text));
     if (x < s->min || x > s->max)

@@ -37,6 +37,8 @@ enum option_id {
     OPT_PIN,
     OPT_ISA,
     OPT_LAYOUT,
+    OPT_MEMORY,
+    OPT_RESIDENCY,
     OPT_KV,
     OPT_CTX,
     OPT_BATCH,
@@ -190,6 +192,8 @@ int options_enum(const struct options *o, enum option_id id);         // index i
 int options_list(const struct options *o, enum option_id id, int *out);
 const char *options_arg(const struct options *o, int i); // NULL: fewer operands
 
+// A size as OPTION_SIZE takes it: "512M", "1.5G". False: it is none.
+bool options_read_size(const char *text, double *bytes);
 // The candidate that `word` was probably meant to be, or NULL when none is near.
 const char *options_nearest(const char *word, const char *const *candidates, int n);
 // RONDO_TOP_K for "top-k".

@@ -102,6 +102,8 @@ const struct verb verb_perplexity = {
                                             {OPT_KV, "f16"},
                                             {OPT_ISA, "auto"},
                                             {OPT_LAYOUT, "auto"},
+                                            {OPT_MEMORY, "auto"},
+                                            {OPT_RESIDENCY, "auto"},
                                             {OPT_BATCH, "512"},
                                             {OPT_JSON, NULL},
                                             {OPT_END, NULL}},

@@ -142,7 +142,7 @@ static int load(struct duty *d, struct err *e)
         .n_threads = d->o.n_threads,
         .pin = d->o.pin,
         .isa = d->o.isa,
-        .weights = {.form = d->o.form},
+        .weights = d->o.weights,
         .kv_type = (enum kv_type)d->offer.kv,
         .kv_pages = (int)d->offer.kv_pages,
         .max_sessions = (int)d->offer.max_sessions,

@@ -28,7 +28,7 @@ struct duty_options {
     int n_threads;
     enum pin pin;
     enum isa isa;
-    enum weights_form form;
+    struct weights_options weights;
     struct mailbox *mail;
     struct link_pulse *pulse;        // this thread moves it
     struct link *head;               // the control link: timing reports go there

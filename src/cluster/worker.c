@@ -218,7 +218,7 @@ static void load(struct worker *w)
         .n_threads = w->o.n_threads,
         .pin = w->o.pin,
         .isa = w->o.isa,
-        .form = w->o.form,
+        .weights = w->o.weights,
         .mail = w->mail,
         .pulse = &w->pulse,
         .head = w->head,

@@ -24,7 +24,7 @@ struct worker_options {
     int n_threads;                  // 0: pool_default_threads()
     enum pin pin;
     enum isa isa; // ISA_COUNT: isa_detect()
-    enum weights_form form;
+    struct weights_options weights;
     // What happens, one line for people each time; on the caller's thread.
     void (*say)(void *ctx, const char *line);
     // Asked several times a second: true ends worker_run.
