@@ -9,6 +9,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef RONDO_URING
+#include <liburing.h>
+#endif
 
 static int real_open(const char *path, int flags, unsigned mode)
 {
@@ -55,6 +58,36 @@ static int real_drop(int fd, int64_t offset, int64_t size)
     return posix_fadvise(fd, offset, size, POSIX_FADV_DONTNEED);
 }
 
+static int real_at_random(int fd)
+{
+    return posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+}
+
+#ifdef RONDO_URING
+// The thread that waits runs what completions need, instead of being interrupted for it; kernels
+// before 5.19 do not know that.
+static int real_ring_init(struct io_uring *ring, unsigned entries)
+{
+    int rc = io_uring_queue_init(entries, ring, IORING_SETUP_COOP_TASKRUN);
+    return rc == -EINVAL ? io_uring_queue_init(entries, ring, 0) : rc;
+}
+
+static int real_ring_register(struct io_uring *ring, const struct iovec *memory, unsigned n)
+{
+    return io_uring_register_buffers(ring, memory, n);
+}
+
+static int real_ring_submit(struct io_uring *ring)
+{
+    return io_uring_submit_and_wait(ring, 1);
+}
+
+static int real_ring_result(int result)
+{
+    return result;
+}
+#endif
+
 const struct disk_io disk_io_real = {
     .open = real_open,
     .close = close,
@@ -69,6 +102,13 @@ const struct disk_io disk_io_real = {
     .unlink = unlink,
     .fsync = fsync,
     .drop = real_drop,
+    .at_random = real_at_random,
+#ifdef RONDO_URING
+    .ring_init = real_ring_init,
+    .ring_register = real_ring_register,
+    .ring_submit = real_ring_submit,
+    .ring_result = real_ring_result,
+#endif
 };
 
 const struct disk_io *disk_io = &disk_io_real;

@@ -6,6 +6,8 @@
 #include <sys/types.h>
 
 struct disk_stamp; // disk/stamp.h
+struct io_uring;   // liburing.h
+struct iovec;
 
 struct disk_io {
     int (*open)(const char *path, int flags, unsigned mode);
@@ -21,6 +23,13 @@ struct disk_io {
     int (*unlink)(const char *path);
     int (*fsync)(int fd);
     int (*drop)(int fd, int64_t offset, int64_t size); // from the page cache; 0 or an errno
+    int (*at_random)(int fd); // no reading beyond what is asked for; 0 or an errno
+
+    // io_uring, where the build has it; else NULL. Negative: an errno, negated.
+    int (*ring_init)(struct io_uring *ring, unsigned entries);
+    int (*ring_register)(struct io_uring *ring, const struct iovec *memory, unsigned n);
+    int (*ring_submit)(struct io_uring *ring); // what is prepared, and waits for one completion
+    int (*ring_result)(int result);            // of a read: what the kernel says of it
 };
 
 extern const struct disk_io disk_io_real;

@@ -8,8 +8,11 @@
 //     READER_DIRECT    O_DIRECT, pread in a few threads
 //     READER_BUFFERED  pread in a few threads, which let the page cache drop what they read
 //
-// Threads: one of the reader's own waits for the kernel (or some read); reader_start and
-// reader_wait may be called from any thread. Nothing is allocated after reader_open.
+// A read that fails is tried the next way before it is FAILED; what is read short is read on.
+//
+// Threads: with io_uring one of the reader's own waits for the kernel and one sleeps until a read
+// has to go another way, else a few read. reader_start and reader_wait may be called from any
+// thread. Nothing is allocated after reader_open.
 #pragma once
 
 #include "base/err.h"
@@ -35,6 +38,7 @@ struct read {
     _Atomic int state; // enum read_state
     int error;         // FAILED: errno; 0: the file is shorter than it was
     size_t got;        // the reader's, as the next
+    enum reader_kind way;
     struct read *next;
 };
 
@@ -47,6 +51,8 @@ struct reader_options {
     const uint64_t *sizes;
     int n_files;
     // Memory that all reads go to, registered with io_uring where limits allow; NULL: anywhere.
+    // What is registered is held by the kernel: until reader_close it is neither unmapped nor given
+    // back with madvise, or reads would go to pages that are no longer there.
     void *memory;
     size_t memory_bytes;
     int depth; // reads under way at a time, up to READER_MAX_DEPTH; 0: what is best for the kind
@@ -67,7 +73,7 @@ struct reader_report {
     bool registered;       // buffers, with io_uring
     uint64_t bytes, reads; // that are done
     int64_t cpu_ns;        // processor time of the reader's own threads
-    int64_t busy_ns;       // during which at least one read was under way
+    int64_t busy_ns;       // during which at least one read was pending
 };
 struct reader_report reader_report(struct reader *r);
 const char *reader_kind_name(enum reader_kind k); // "io_uring", "direct", "buffered"

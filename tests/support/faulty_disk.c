@@ -5,9 +5,10 @@
 #include "disk/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 static struct disk_faults faults;
-static long calls[DISK_CALLS];
+static long calls[DISK_CALLS], direct_reads;
 static int64_t written;
 static bool happened;
 
@@ -15,7 +16,7 @@ static bool happened;
 static bool fails(enum disk_call call)
 {
     long n = __atomic_fetch_add(&calls[call], 1, __ATOMIC_RELAXED);
-    if (call != faults.call || n != faults.nth)
+    if (call != faults.call || n < faults.nth || (n > faults.nth && !faults.onwards))
         return false;
     __atomic_store_n(&happened, true, __ATOMIC_RELAXED);
     errno = faults.error;
@@ -37,6 +38,10 @@ static size_t cut(size_t size)
 
 static int faulty_open(const char *path, int flags, unsigned mode)
 {
+    if (faults.no_direct && flags & O_DIRECT) {
+        errno = EINVAL;
+        return -1;
+    }
     return fails(DISK_OPEN) ? -1 : disk_io_real.open(path, flags, mode);
 }
 
@@ -50,10 +55,21 @@ static int faulty_close(int fd) // closes all the same, as the kernel does
     return -1;
 }
 
+// Counts a direct read; true when it is one too many.
+static bool refused(void)
+{
+    return faults.direct_reads &&
+           __atomic_fetch_add(&direct_reads, 1, __ATOMIC_RELAXED) >= faults.direct_reads;
+}
+
 static ssize_t faulty_pread(int fd, void *data, size_t size, int64_t offset)
 {
     if (fails(DISK_PREAD))
         return faults.error ? -1 : 0;
+    if (faults.direct_reads && fcntl(fd, F_GETFL) & O_DIRECT && refused()) {
+        errno = EINVAL;
+        return -1;
+    }
     return interrupted(DISK_PREAD) ? -1 : disk_io_real.pread(fd, data, cut(size), offset);
 }
 
@@ -119,6 +135,37 @@ static int faulty_fsync(int fd)
     return fails(DISK_FSYNC) ? -1 : disk_io_real.fsync(fd);
 }
 
+static int faulty_at_random(int fd)
+{
+    return disk_io_real.at_random(fd); // a hint too
+}
+
+static int faulty_ring_init(struct io_uring *ring, unsigned entries)
+{
+    return fails(DISK_RING_INIT) ? -faults.error : disk_io_real.ring_init(ring, entries);
+}
+
+static int faulty_ring_register(struct io_uring *ring, const struct iovec *memory, unsigned n)
+{
+    return fails(DISK_RING_REGISTER) ? -faults.error : disk_io_real.ring_register(ring, memory, n);
+}
+
+static int faulty_ring_submit(struct io_uring *ring)
+{
+    return fails(DISK_RING_SUBMIT) ? -faults.error : disk_io_real.ring_submit(ring);
+}
+
+static int faulty_ring_result(int result) // what was read lies there all the same
+{
+    if (fails(DISK_RING_RESULT))
+        return -faults.error;
+    if (refused())
+        return -EINVAL;
+    if (interrupted(DISK_RING_RESULT))
+        return -EINTR;
+    return disk_io_real.ring_result(result > 0 ? (int)cut((size_t)result) : result);
+}
+
 static const struct disk_io faulty = {
     .open = faulty_open,
     .close = faulty_close,
@@ -133,12 +180,18 @@ static const struct disk_io faulty = {
     .unlink = faulty_unlink,
     .fsync = faulty_fsync,
     .drop = faulty_drop,
+    .at_random = faulty_at_random,
+    .ring_init = faulty_ring_init,
+    .ring_register = faulty_ring_register,
+    .ring_submit = faulty_ring_submit,
+    .ring_result = faulty_ring_result,
 };
 
 void faulty_disk(struct disk_faults f)
 {
     faults = f;
     written = 0;
+    direct_reads = 0;
     happened = false;
     for (int i = 0; i < DISK_CALLS; i++)
         calls[i] = 0;
@@ -148,7 +201,7 @@ void faulty_disk(struct disk_faults f)
 bool faulty_disk_end(void)
 {
     disk_io = &disk_io_real;
-    return happened;
+    return __atomic_load_n(&happened, __ATOMIC_RELAXED);
 }
 
 long faulty_disk_calls(enum disk_call call)
