@@ -44,19 +44,27 @@ void rig_close(struct rig *r)
     gguf_free(r->g);
 }
 
-void rig_pass(struct rig *r, const struct batch *b, float *logits)
+int rig_try(struct rig *r, const struct batch *b, float *logits, struct err *e)
 {
-    struct err e = {0};
     struct batch mine = *b;
     mine.pass = ++r->pass;
     float *hidden = malloc(((size_t)b->n_tokens + 1) * (size_t)r->h->n_embd * sizeof *hidden);
     assert_non_null(hidden);
-    assert_ok(shard_begin(r->shard, &mine, &e), &e);
-    assert_ok(shard_embed(r->shard, &mine, hidden, &e), &e);
-    for (int i = 0; i < r->n_windows; i++)
-        assert_ok(shard_run(r->shard, &mine, r->windows[i], hidden, &e), &e);
-    assert_ok(shard_output(r->shard, &mine, hidden, logits, NULL, &e), &e);
+    int rc = shard_begin(r->shard, &mine, e);
+    if (!rc)
+        rc = shard_embed(r->shard, &mine, hidden, e);
+    for (int i = 0; i < r->n_windows && !rc; i++)
+        rc = shard_run(r->shard, &mine, r->windows[i], hidden, e);
+    if (!rc)
+        rc = shard_output(r->shard, &mine, hidden, logits, NULL, e);
     free(hidden);
+    return rc;
+}
+
+void rig_pass(struct rig *r, const struct batch *b, float *logits)
+{
+    struct err e = {0};
+    assert_ok(rig_try(r, b, logits, &e), &e);
 }
 
 float *rig_logits(const char *path, const int32_t *ids, int n, const struct rig_options *o,

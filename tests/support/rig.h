@@ -36,6 +36,8 @@ void rig_close(struct rig *r);
 
 // Takes a batch through all windows; logits (of tokens that want them, n_vocab) may be NULL.
 void rig_pass(struct rig *r, const struct batch *b, float *logits);
+// The same; what goes wrong is the caller's.
+int rig_try(struct rig *r, const struct batch *b, float *logits, struct err *e);
 
 // Opens, takes `ids` through as session 0 in chunks, closes: malloc'd logits (n, n_vocab).
 float *rig_logits(const char *path, const int32_t *ids, int n, const struct rig_options *o,
