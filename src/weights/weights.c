@@ -12,6 +12,7 @@
 #include "weights/direct.h"
 #include "weights/layouts.h"
 #include "weights/mapping.h"
+#include "weights/prefetch.h"
 #include "weights/sidecar.h"
 #include "weights/tour.h"
 #include "weights/turn.h"
@@ -25,7 +26,8 @@ struct weights {
     const struct gguf *g;
     struct weights_options options;
     struct mapping *mapping;
-    struct sidecar *sidecar; // NULL: none
+    struct prefetch *prefetch; // NULL: the system reads mapped files as it does
+    struct sidecar *sidecar;   // NULL: none
     struct piece {
         const uint8_t *lanes; // NULL: rows of the mapping
         struct arena memory;  // of lanes that were turned
@@ -77,6 +79,7 @@ void weights_free(struct weights *w)
     direct_close(w->direct);
     tour_fini(&w->tour);
     sidecar_close(w->sidecar);
+    prefetch_free(w->prefetch);
     mapping_free(w->mapping);
     for (size_t i = 0; i < w->n_needed; i++)
         arena_fini(&w->pieces[w->needed[i]].memory);
@@ -95,6 +98,8 @@ static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, st
         return direct_acquire(w->direct, piece, layout, e);
     const uint8_t *lanes = w->pieces[piece].lanes; // what is mapped is there
     *layout = lanes ? LAYOUT_LANES : LAYOUT_ROWS;
+    if (w->prefetch)
+        mapping_prefetch(w->mapping, w->prefetch, piece);
     return lanes ? lanes : mapping_rows(w->mapping, piece);
 }
 
@@ -297,6 +302,25 @@ static void read_ahead(const struct weights *w)
     }
 }
 
+// What lies in the files is read ahead of its use: all that is needed, in the order of need, which
+// is that of use, but for matrices of a stack, which are chosen.
+static int begin_prefetch(struct weights *w, struct err *e)
+{
+    uint32_t *pieces = calloc(w->n_needed + 1, sizeof *pieces);
+    size_t n = 0;
+    if (!pieces)
+        return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
+    for (size_t i = 0; i < w->n_needed; i++)
+        if (w->pieces[w->needed[i]].place == PLACE_ROWS &&
+            gguf_piece_at(w->g, w->needed[i]).tensor->n_pieces == 1)
+            pieces[n++] = w->needed[i];
+    prefetch_free(w->prefetch);
+    w->prefetch = NULL;
+    int rc = prefetch_new(&w->prefetch, w->g, pieces, n, e);
+    free(pieces);
+    return rc;
+}
+
 static int settle_mapped(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
 {
     struct turn turn = {.progress = w->options.progress, .arg = w->options.arg};
@@ -325,6 +349,8 @@ static int settle_mapped(struct weights *w, struct backend *b, uint64_t reserved
     for (size_t i = w->n_settled; i < w->n_needed; i++)
         if (w->pieces[w->needed[i]].place == PLACE_LANES)
             mapping_advise(w->mapping, w->needed[i], MADV_DONTNEED, true);
+    if (!rc && w->options.residency == RESIDENCY_MMAP)
+        rc = begin_prefetch(w, e);
     count(w);
     free(turn.matrices);
     return rc;
