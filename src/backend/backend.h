@@ -47,7 +47,7 @@ struct piece_source {
     void (*done)(void *ctx, uint32_t piece);
     // The parts of a matrix that comes in parts, ascending; 0: it comes whole. Asked when a product
     // with it is recorded, which then waits for each part by itself; they are acquired in this
-    // order, three of them at a time at most.
+    // order, and while one is waited for, one at most is held.
     int (*parts)(void *ctx, uint32_t piece, const struct piece_part **out);
     // Copies row `id` of a matrix as it is in the file, without waiting for the others.
     bool (*row)(void *ctx, const struct weight *w, int32_t id, uint8_t *out, struct err *e);

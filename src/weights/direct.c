@@ -47,6 +47,13 @@ static void pump(struct direct *d)
     }
 }
 
+void direct_read_ahead(struct direct *d)
+{
+    pthread_mutex_lock(&d->lock);
+    pump(d);
+    pthread_mutex_unlock(&d->lock);
+}
+
 // The entry of a part that is streamed; its read may be under way.
 static int take(struct direct *d, uint32_t index)
 {

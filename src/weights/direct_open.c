@@ -428,6 +428,7 @@ int direct_open(struct direct **out, const struct direct_options *o, struct back
         return rc;
     }
     begin_stream(d, o->tour);
+    direct_read_ahead(d);
     *out = d;
     return 0;
 }

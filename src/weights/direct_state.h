@@ -61,5 +61,7 @@ struct direct {
 // Puts a part that lies at `at` as in the file into its home; b NULL: in this thread alone.
 void direct_settle_part(struct direct *d, const struct part *p, const uint8_t *at,
                         struct backend *b);
+// Starts all reads that there is room for.
+void direct_read_ahead(struct direct *d);
 // The sentence for a read that failed.
 int direct_read_failed(const struct direct *d, const struct read *q, struct err *e);

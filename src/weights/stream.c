@@ -42,7 +42,7 @@ static void drop(struct stream *s, struct stream_entry *e)
 void stream_init(struct stream *s, const struct stream_tour *tour, size_t ring_bytes)
 {
     *s = (struct stream){.tour = *tour, .size = ring_bytes};
-    s->next = tour->n_stops ? tour->follows[0] : 0;
+    s->use = s->read = (struct stream_place){.hop = 1}; // the first visit, most probably of stop 0
 }
 
 // Drops what was read ahead for another way than the one that is known now, and everything behind.
@@ -167,6 +167,10 @@ void stream_free(struct stream *s, int entry)
         s->first = slot_of(s, 1);
         s->n_entries--;
     }
+    // What was dropped behind parts in use gives its memory back to the part that is wanted
+    // instead.
+    while (s->n_entries && s->entries[slot_of(s, s->n_entries - 1)].state == ENTRY_FREE)
+        s->n_entries--;
 }
 
 int stream_taken(const struct stream *s, uint32_t part)

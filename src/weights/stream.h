@@ -23,8 +23,8 @@
 #include <stdint.h>
 
 enum { STREAM_MAX_ENTRIES = 64 }; // parts in the ring
-// The ring is so many times the largest part, at least: one in use, one that was used last, one
-// that is waited for, and stretches on both sides of them that may be too short.
+// The ring is so many times the largest part, at least. While a part is waited for, one is in use;
+// on one of its two sides there is room then, and some to read ahead.
 enum { STREAM_MIN_PARTS = 5 };
 
 enum entry_state {

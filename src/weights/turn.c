@@ -65,6 +65,8 @@ void turn_run(const struct turn *t, struct backend *b)
     struct job j = {.turn = t};
     for (size_t i = 0; i < t->n_matrices; i++)
         j.total += groups_of(&t->matrices[i]) * LANE_ROWS * t->matrices[i].row_bytes;
-    if (j.total)
+    if (j.total && b)
         backend_share(b, turn_thread, &j);
+    else if (j.total)
+        turn_thread(&j, 0);
 }

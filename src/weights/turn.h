@@ -18,4 +18,5 @@ struct turn {
     void *arg;
 };
 
+// b NULL: the caller's thread alone.
 void turn_run(const struct turn *t, struct backend *b);

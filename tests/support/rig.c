@@ -44,6 +44,34 @@ void rig_close(struct rig *r)
     gguf_free(r->g);
 }
 
+static int any_size(void *arg, size_t n_matrices, uint64_t bytes, struct err *e)
+{
+    (void)arg, (void)e;
+    assert_true(n_matrices > 0 && bytes > 0);
+    return 0;
+}
+
+static bool go_on(void *arg, uint64_t done)
+{
+    (void)arg, (void)done;
+    return true;
+}
+
+void rig_prepack(const char *path, const char *lanes)
+{
+    struct err e = {0};
+    struct rig r = {0};
+    struct prepack what = {.path = lanes, .begin = any_size, .told = go_on};
+    assert_ok(gguf_open(&r.g, path, &e), &e);
+    assert_ok(model_open(&r.model, r.g, &e), &e);
+    assert_ok(weights_open(&r.weights, r.g, NULL, &e), &e);
+    assert_ok(backend_open_cpu(&r.backend, &(struct backend_options){.n_threads = 2}, &e), &e);
+    struct window all = {0, model_hparams(r.model)->n_layers};
+    shard_need(r.model, r.weights, &all, 1, true);
+    assert_ok(weights_prepack(r.weights, r.backend, &what, &e), &e);
+    rig_close(&r);
+}
+
 int rig_try(struct rig *r, const struct batch *b, float *logits, struct err *e)
 {
     struct batch mine = *b;

@@ -34,6 +34,9 @@ struct rig_options {
 void rig_open(struct rig *r, const char *path, const struct rig_options *o);
 void rig_close(struct rig *r);
 
+// Writes the sidecar of a whole model to `lanes`.
+void rig_prepack(const char *path, const char *lanes);
+
 // Takes a batch through all windows; logits (of tokens that want them, n_vocab) may be NULL.
 void rig_pass(struct rig *r, const struct batch *b, float *logits);
 // The same; what goes wrong is the caller's.

@@ -2,11 +2,11 @@
 // streamed are read, limits that move while it computes, sidecars, disks that fail.
 #include "support.h"
 
-#include "faulty_disk.h"
 #include "rig.h"
 #include "tiny_model.h"
 
-#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,10 +118,189 @@ static void the_bits_are_the_same_whatever_is_resident(void **state)
     }
 }
 
+// ---- limits that move --------------------------------------------------------------------------
+
+static struct weights_status whole; // everything resident
+
+static void up_and_down(struct rig *r, int pass)
+{
+    static const double shares[PASSES] = {1, 0.1, 0.6, 0, 0.8};
+    weights_limit(r->weights, (uint64_t)((double)whole.wanted * shares[pass]));
+    struct weights_status s = weights_status(r->weights);
+    assert_true(s.resident <= (uint64_t)((double)whole.wanted * shares[pass]) ||
+                s.resident <= whole.wanted / 8); // vectors always stay
+    assert_true(s.governed == (s.resident < s.wanted));
+}
+
+static void a_lower_limit_streams_more_and_gives_the_same_bits(void **state)
+{
+    (void)state;
+    int n, m;
+    model_new("limits.gguf", &(struct tiny_model){
+                                 .type = WT_Q4_K, .n_layers = LAYERS, .n_embd = 256, .n_ff = 1024});
+    struct rig_options o = options(RESIDENCY_DIRECT, UINT64_MAX);
+    float *want = logits(&o, NULL, &whole, &n);
+    float *got = logits(&o, up_and_down, &whole, &m);
+    assert_int_equal(m, n);
+    assert_memory_equal(got, want, (size_t)n * sizeof *want);
+    free(want);
+    free(got);
+}
+
+static void a_higher_limit_lets_weights_come_back_as_they_are_used(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_options o = options(RESIDENCY_DIRECT, UINT64_MAX);
+    float *out = malloc((size_t)MOST * 512 * sizeof *out);
+    assert_non_null(out);
+    rig_open(&r, path, &o);
+    weights_limit(r.weights, 0);
+    struct weights_status s = weights_status(r.weights);
+    assert_true(s.governed && s.streamed > s.resident);
+    weights_limit(r.weights, UINT64_MAX);
+    for (int at = 0, i = 0; i < 100 && s.governed; i++) {
+        uint64_t before = s.resident;
+        pass(&r, 2, &at, out);
+        s = weights_status(r.weights);
+        assert_true(s.resident > before);
+    }
+    assert_true(!s.governed && s.resident == s.wanted && !s.streamed);
+    rig_close(&r);
+    free(out);
+}
+
+struct restless {
+    struct weights *weights;
+    atomic_bool stop;
+    long turns;
+};
+
+static void *limit_restlessly(void *arg)
+{
+    struct restless *x = arg;
+    for (uint64_t i = 1; !atomic_load(&x->stop); i++, x->turns++) {
+        weights_limit(x->weights, whole.wanted * (i * 7919 % 101) / 100);
+        weights_status(x->weights);
+        usleep(100);
+    }
+    return NULL;
+}
+
+static void limits_may_move_while_it_computes(void **state)
+{
+    (void)state;
+    int n, at = 0, m = 0;
+    struct weights_status s;
+    struct rig_options o = options(RESIDENCY_DIRECT, UINT64_MAX);
+    float *want = logits(&o, NULL, &s, &n);
+    float *got = malloc((size_t)n * sizeof *got);
+    struct rig r;
+    pthread_t thread;
+    assert_non_null(got);
+    rig_open(&r, path, &o);
+    struct restless x = {.weights = r.weights};
+    assert_int_equal(pthread_create(&thread, NULL, limit_restlessly, &x), 0);
+    for (int round = 0; round < 10; round++) {
+        struct session_op drop = {.kind = SESSION_TRUNCATE};
+        rig_pass(&r, &(struct batch){.ops = &drop, .n_ops = 1}, NULL);
+        at = m = 0;
+        for (int i = 0; i < PASSES; i++)
+            m += pass(&r, i, &at, got + m);
+        assert_int_equal(m, n);
+        assert_memory_equal(got, want, (size_t)n * sizeof *want);
+    }
+    atomic_store(&x.stop, true);
+    pthread_join(thread, NULL);
+    assert_true(x.turns > 0);
+    rig_close(&r);
+    free(want);
+    free(got);
+}
+
+// ---- files -------------------------------------------------------------------------------------
+
+static void lanes_of_a_sidecar_are_streamed(void **state)
+{
+    (void)state;
+    struct weights_status s, all;
+    int n, m;
+    char lanes[320];
+    model_new("beside.gguf", &(struct tiny_model){
+                                 .type = WT_Q4_K, .n_layers = LAYERS, .n_embd = 256, .n_ff = 1024});
+    struct rig_options o = options(RESIDENCY_DIRECT, UINT64_MAX);
+    float *want = logits(&o, NULL, &all, &n);
+    snprintf(lanes, sizeof lanes, "%s.lanes", path);
+    rig_prepack(path, lanes);
+    for (double share = 1; share > 0; share -= 0.3) {
+        o = options(RESIDENCY_DIRECT, budget_of(&all, share));
+        float *got = logits(&o, NULL, &s, &m);
+        assert_int_equal(m, n);
+        assert_memory_equal(got, want, (size_t)n * sizeof *want);
+        free(got);
+    }
+    unlink(lanes);
+    free(want);
+}
+
+static void a_file_that_is_cut_short_ends_the_pass_with_a_sentence(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct rig r;
+    struct rig_options o = options(RESIDENCY_DIRECT, SLOTS + (64 << 10));
+    model_new("cut.gguf", &(struct tiny_model){
+                              .type = WT_Q8_0, .n_layers = LAYERS, .n_embd = 512, .n_ff = 2048});
+    rig_open(&r, path, &o);
+    assert_true(weights_status(r.weights).streamed > 4 * SLOTS);
+    assert_int_equal(truncate(path, 1 << 20), 0);
+    float hidden[512];
+    struct batch_token token = {.id = 3, .want = WANT_LOGITS};
+    struct batch b = {.tokens = &token, .n_tokens = 1, .pass = 1};
+    assert_ok(shard_begin(r.shard, &b, &e), &e);
+    int rc = shard_embed(r.shard, &b, hidden, &e);
+    if (!rc)
+        rc = shard_run(r.shard, &b, r.windows[0], hidden, &e);
+    assert_true(rc < 0);
+    assert_non_null(strstr(e.text, path));
+    rig_close(&r);
+}
+
+static void too_small_a_budget_is_refused_with_what_is_missing(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct rig r = {0};
+    struct weights_options w = {.residency = RESIDENCY_DIRECT, .memory = 1 << 20};
+    model_new("small.gguf", &(struct tiny_model){.type = WT_Q8_0, .n_layers = 2});
+    assert_ok(gguf_open(&r.g, path, &e), &e);
+    assert_ok(model_open(&r.model, r.g, &e), &e);
+    assert_ok(weights_open(&r.weights, r.g, &w, &e), &e);
+    assert_ok(backend_open_cpu(&r.backend, &(struct backend_options){.n_threads = 1}, &e), &e);
+    struct window all = {0, 2};
+    struct shard_options s = {.windows = &all,
+                              .n_windows = 1,
+                              .ends = true,
+                              .kv_pages = 64,
+                              .max_sessions = 1,
+                              .max_context = 4096,
+                              .max_batch = 512};
+    assert_int_equal(shard_new(&r.shard, r.model, r.weights, r.backend, &s, &e), ERR_NO_MEMORY);
+    assert_non_null(strstr(e.text, "1.0 MiB"));
+    assert_non_null(strstr(e.text, "--ctx"));
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bits_are_the_same_whatever_is_resident),
+        cmocka_unit_test(a_lower_limit_streams_more_and_gives_the_same_bits),
+        cmocka_unit_test(a_higher_limit_lets_weights_come_back_as_they_are_used),
+        cmocka_unit_test(limits_may_move_while_it_computes),
+        cmocka_unit_test(lanes_of_a_sidecar_are_streamed),
+        cmocka_unit_test(a_file_that_is_cut_short_ends_the_pass_with_a_sentence),
+        cmocka_unit_test(too_small_a_budget_is_refused_with_what_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
