@@ -10,6 +10,7 @@
 #include "app/output.h"
 #include "app/sheet.h"
 #include "app/verbs.h"
+#include "base/pool.h"
 #include "ring/hop_bench.h"
 
 #include <stdio.h>
@@ -122,10 +123,13 @@ static int run_tests(struct bench *b, const struct options *o, enum bench_output
                      struct err *e)
 {
     int threads = (int)options_int(o, OPT_THREADS);
+    b->threads = threads ? threads : pool_default_threads();
     bench_look_into(b);
     for (int i = 0; i < b->n_tests; i++)
         bench_cost(b, &b->tests[i]);
-    int rc = dram_open(&b->dram, threads, 0, e);
+    // Who says what may be taken does not want a buffer of a gigabyte beside it.
+    bool bounded = options_given(o, OPT_MEMORY) || options_given(o, OPT_RESIDENCY);
+    int rc = bounded ? 0 : dram_open(&b->dram, threads, 0, e);
     if (!rc)
         rc = int_peak_open(&b->peak, b->isa, threads, e);
     if (!rc)
@@ -236,8 +240,10 @@ const struct verb verb_bench = {
         "run reads at least: all weights once a pass (of experts as many as its tokens use), and "
         "the keys and values before it; DRAM is its share of the bandwidth of memory. Gop/s is 2 x "
         "weights x tokens a second, attention not counted; int8 is its share of the peak of this "
-        "instruction set. Both limits are measured around each run with as many threads. A model "
-        "that fits into the caches can have more than all of memory.\n\nAll tests run by turns, "
+        "instruction set. Both limits are measured around each run with as many threads; that of "
+        "memory is not with --memory or --residency, because its buffer would take what they share "
+        "out. A model that fits into the caches can have more than all of memory.\n\nAll tests run "
+        "by turns, "
         "--repeats times. Ctrl-C ends it with "
         "what there is (exit code 130).",
     .options = (const struct verb_option[]){{OPT_PROMPT_SIZES, "512"},

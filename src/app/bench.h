@@ -32,7 +32,7 @@ enum bench_kind { BENCH_PROMPT, BENCH_ANSWER, BENCH_PASS };
 
 struct bench_sample {
     double seconds;   // of one prompt, one answer, one pass
-    double dram_gbps; // that memory gave around it
+    double dram_gbps; // that memory gave around it; 0: not read
     double int_gops;  // that all threads computed around it
 };
 
@@ -65,7 +65,8 @@ struct bench {
     struct machine machine;
     enum isa isa;
     enum kv_type kv_type;
-    struct dram *dram;
+    int threads;
+    struct dram *dram; // NULL: not read, because its buffer would be beside what --memory gives
     struct int_peak *peak;
     int repeats, batch;
     int depths[OPTION_LIST_MAX + 1], n_depths; // the first is 0

@@ -43,7 +43,7 @@ struct bench_figures bench_figures_of(const struct bench *b, const struct bench_
         const struct bench_sample *s = &t->samples[i];
         seconds[i] = s->seconds;
         rate[i] = t->n / s->seconds;
-        dram[i] = t->bytes / s->seconds / 1e9 / s->dram_gbps;
+        dram[i] = s->dram_gbps > 0 ? t->bytes / s->seconds / 1e9 / s->dram_gbps : 0;
         peak[i] = t->operations / s->seconds / 1e9 / s->int_gops;
         if (i < pairs)
             relative[i] = s->seconds / other->samples[i].seconds;

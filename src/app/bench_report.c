@@ -72,7 +72,7 @@ static void add_shared(struct sheet *s, const struct bench *b)
     sheet_add(s, "%.2f MiB", b->model.bytes / 1048576);
     sheet_add(s, "%.2f M", b->model.params / 1e6);
     sheet_add(s, "%s", backend);
-    sheet_add(s, "%d", dram_threads(b->dram));
+    sheet_add(s, "%d", b->threads);
     sheet_add(s, "%s", kv_name(b));
 }
 
@@ -86,11 +86,12 @@ static void print_circumstances(const struct bench *b, const char *bullet)
            b->machine.n_processors, memory, b->machine.system);
     printf("%srondo: %s, commit %s, on %s, batch %d, KV %s\n", bullet, RONDO_VERSION,
            version_commit(), b->loaded.pipeline->info.description, b->batch, kv_name(b));
-    printf("%sDRAM: %.1f GB/s (%.1f to %.1f) read by %d threads around the runs, over %zu MiB\n",
-           bullet, dram.middle, dram.least, dram.most, dram_threads(b->dram),
-           dram_bytes(b->dram) >> 20);
+    if (b->dram)
+        printf(
+            "%sDRAM: %.1f GB/s (%.1f to %.1f) read by %d threads around the runs, over %zu MiB\n",
+            bullet, dram.middle, dram.least, dram.most, b->threads, dram_bytes(b->dram) >> 20);
     printf("%sint8: %.0f Gop/s (%.0f to %.0f), the peak of %s on %d threads around the runs\n",
-           bullet, peak.middle, peak.least, peak.most, isa_name(b->isa), dram_threads(b->dram));
+           bullet, peak.middle, peak.least, peak.most, isa_name(b->isa), b->threads);
 }
 
 static void print_table(const struct bench *b)
@@ -157,8 +158,8 @@ static void print_csv_row(const struct bench *b, const char *path, const struct 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         csv_text(texts[i]);
     printf("%d,%llu,%d,%.0f,%.0f,%d,", b->machine.n_processors,
-           (unsigned long long)b->machine.memory_bytes, dram_threads(b->dram), b->model.bytes,
-           b->model.params, b->batch);
+           (unsigned long long)b->machine.memory_bytes, b->threads, b->model.bytes, b->model.params,
+           b->batch);
     printf("%d,%d,%d,%.12g,%.12g,%.12g,", t->n, t->depth, t->n_samples, f.tokens_per_s, f.deviation,
            f.ms);
     printf("%.12g,%.12g,%.12g,%.12g,%.12g,%.12g,", f.gbps, dram.middle, f.dram_share, f.gops,
@@ -201,6 +202,21 @@ static json_t *json_machine(const struct machine *m)
                      "processors", m->n_processors, "memory_bytes", (json_int_t)m->memory_bytes);
 }
 
+// What came of --memory and --residency, and what was read since the model was opened.
+static json_t *json_residency(const struct bench *b)
+{
+    struct pipeline *p = b->loaded.pipeline;
+    struct weights_status s = p->ops->residency(p);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:f, s:b, s:s}", "kind",
+                     option_table[OPT_RESIDENCY].names[s.residency], "resident_bytes",
+                     (json_int_t)s.resident, "wanted_bytes", (json_int_t)s.wanted, "streamed_bytes",
+                     (json_int_t)s.streamed, "slot_bytes", (json_int_t)s.slots, "read_bytes",
+                     (json_int_t)s.read_bytes, "wasted_bytes", (json_int_t)s.wasted_bytes, "wait_s",
+                     (double)s.wait_ns * 1e-9, "reader_bytes", (json_int_t)s.reader_bytes,
+                     "reader_cpu_s", (double)s.reader_cpu_ns * 1e-9, "governed", (int)s.governed,
+                     "reader", s.reader);
+}
+
 static int print_json(const struct bench *b, const char *path, struct err *e)
 {
     struct bench_range dram = bench_dram_range(b), peak = bench_peak_range(b);
@@ -213,13 +229,15 @@ static int print_json(const struct bench *b, const char *path, struct err *e)
         RONDO_VERSION, "commit", version_commit(), "machine", json_machine(&b->machine), "model",
         path, "type", b->model.type, "bytes", (json_int_t)b->model.bytes, "params",
         (json_int_t)b->model.params, "backend", b->loaded.pipeline->info.description, "isa",
-        isa_name(b->isa), "threads", dram_threads(b->dram), "batch", b->batch, "kv", kv_name(b),
-        "interrupted", (int)b->interrupted);
-    json_t *limits =
-        json_pack("{s:{s:f, s:f, s:f, s:I}, s:{s:f, s:f, s:f}, s:o}", "dram", "read_gbps",
-                  dram.middle, "least_gbps", dram.least, "most_gbps", dram.most, "buffer_bytes",
-                  (json_int_t)dram_bytes(b->dram), "int8_peak", "gops", peak.middle, "least_gops",
-                  peak.least, "most_gops", peak.most, "tests", tests);
+        isa_name(b->isa), "threads", b->threads, "batch", b->batch, "kv", kv_name(b), "interrupted",
+        (int)b->interrupted);
+    json_t *memory = b->dram ? json_pack("{s:f, s:f, s:f, s:I}", "read_gbps", dram.middle,
+                                         "least_gbps", dram.least, "most_gbps", dram.most,
+                                         "buffer_bytes", (json_int_t)dram_bytes(b->dram))
+                             : json_null();
+    json_t *limits = json_pack("{s:o, s:o, s:{s:f, s:f, s:f}, s:o}", "residency", json_residency(b),
+                               "dram", memory, "int8_peak", "gops", peak.middle, "least_gops",
+                               peak.least, "most_gops", peak.most, "tests", tests);
     if (about && limits)
         json_object_update(about, limits);
     json_decref(limits);

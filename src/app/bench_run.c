@@ -139,7 +139,7 @@ static int group_end(const struct bench *b, int first)
 
 static void read_limits(struct bench_runner *r)
 {
-    r->dram_gbps = dram_read_gbps(r->b->dram);
+    r->dram_gbps = r->b->dram ? dram_read_gbps(r->b->dram) : 0;
     r->int_gops = int_peak_gops(r->b->peak);
 }
 

@@ -249,6 +249,11 @@ static void remote_release(struct pipeline *p, int64_t handle)
     passes_release(&of(p)->passes, handle);
 }
 
+static struct weights_status remote_residency(struct pipeline *p)
+{
+    return weights_status(of(p)->stage.weights);
+}
+
 static void remote_free(struct pipeline *p)
 {
     struct remote *r = of(p);
@@ -272,6 +277,7 @@ static const struct pipeline_ops remote_ops = {
     .wait = remote_wait,
     .release = remote_release,
     .cancel = remote_cancel,
+    .residency = remote_residency,
     .free = remote_free,
 };
 

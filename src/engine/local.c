@@ -111,6 +111,11 @@ static void local_page_write(struct pipeline *p, uint32_t session, int page, con
     shard_page_write(l->stage.shard, session, page, data);
 }
 
+static struct weights_status local_residency(struct pipeline *p)
+{
+    return weights_status(((struct local *)p)->stage.weights);
+}
+
 static void local_free(struct pipeline *p)
 {
     struct local *l = (struct local *)p;
@@ -133,6 +138,7 @@ static const struct pipeline_ops local_ops = {
     .page_kind = local_page_kind,
     .page_read = local_page_read,
     .page_write = local_page_write,
+    .residency = local_residency,
     .free = local_free,
 };
 

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "model/batch.h"
 #include "model/hparams.h"
+#include "weights/weights.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,6 +58,8 @@ struct pipeline_ops {
     struct digest (*page_kind)(struct pipeline *p);
     void (*page_read)(struct pipeline *p, uint32_t session, int page, void *out);
     void (*page_write)(struct pipeline *p, uint32_t session, int page, const void *data);
+    // Of the weights on this machine; any thread.
+    struct weights_status (*residency)(struct pipeline *p);
     void (*free)(struct pipeline *p);
 };
 

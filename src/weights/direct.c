@@ -246,6 +246,7 @@ void direct_limit(struct direct *d, uint64_t bytes)
 
 void direct_status(struct direct *d, struct weights_status *out)
 {
+    struct reader_report read = reader_report(d->reader);
     pthread_mutex_lock(&d->lock);
     *out = (struct weights_status){
         .residency = RESIDENCY_DIRECT,
@@ -255,6 +256,8 @@ void direct_status(struct direct *d, struct weights_status *out)
         .read_bytes = d->read_bytes,
         .wasted_bytes = d->stream.wasted,
         .wait_ns = d->wait_ns,
+        .reader_bytes = read.bytes,
+        .reader_cpu_ns = read.cpu_ns,
         .governed = d->n_resident < d->n_planned,
     };
     for (size_t i = 0; i < d->n_parts; i++)

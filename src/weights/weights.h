@@ -96,6 +96,8 @@ struct weights_status {
     uint64_t read_bytes;       // by streaming, so far
     uint64_t wasted_bytes;     // of those, that were not used
     int64_t wait_ns;           // that computing waited for reading
+    uint64_t reader_bytes;     // all that was read, resident parts too; and the processor time
+    int64_t reader_cpu_ns;     // that this took
     bool governed;             // less is resident than planned
     char reader[48];           // how streamed parts are read; "": nothing is
 };

@@ -100,6 +100,34 @@ static void json_has_every_test_and_what_it_was_measured_on(void **state)
     free(text);
 }
 
+// --memory is all that there is: no buffer is laid beside it. What is read is told.
+static void a_bench_within_memory_tells_what_was_streamed(void **state)
+{
+    (void)state;
+    const char *path = test_file("large.gguf");
+    struct tiny_model t = {.seed = 6, .n_layers = 8, .n_ff = 2048, .context = 64, .type = WT_Q8_0};
+    char *argv[] = {strdup(path), "-p0",         "-n3",    "-r2", "-b4", "--memory",
+                    "2M",         "--residency", "direct", "-o",  "json"};
+    struct err e = {0};
+    int rc;
+    tiny_model_write(path, &t);
+    char *text = verb_output(&verb_bench, sizeof argv / sizeof *argv, argv, &rc, &e);
+    assert_ok(rc, &e);
+    json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(j);
+    json_t *r = json_object_get(j, "residency");
+    assert_string_equal(json_string_value(json_object_get(r, "kind")), "direct");
+    assert_true(number_of(r, "resident_bytes") <= number_of(r, "wanted_bytes"));
+    assert_true(number_of(r, "streamed_bytes") > 0);
+    assert_true(number_of(r, "read_bytes") >= 7 * number_of(r, "streamed_bytes"));
+    assert_true(number_of(r, "reader_bytes") >= number_of(r, "read_bytes"));
+    assert_true(json_is_null(json_object_get(j, "dram")));
+    assert_true(number_of(json_array_get(json_object_get(j, "tests"), 0), "dram_share") == 0);
+    json_decref(j);
+    free(text);
+    free(argv[0]);
+}
+
 // What one token reads and multiplies of a mixture: the experts that it uses, and the rest.
 static void a_mixture_counts_the_experts_that_are_used(void **state)
 {
@@ -296,6 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_has_every_test_and_what_it_was_measured_on),
+        cmocka_unit_test(a_bench_within_memory_tells_what_was_streamed),
         cmocka_unit_test(a_mixture_counts_the_experts_that_are_used),
         cmocka_unit_test(csv_has_a_line_for_each_test),
         cmocka_unit_test(tables_name_the_tests_and_the_circumstances),
