@@ -5,12 +5,15 @@
 // jump back is a long way forward.
 #include "weights/prefetch.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct prefetch {
     size_t n, last;  // last: position of the piece that was used last
     uint64_t total;  // bytes of the circle
     uint64_t ahead;  // asked for behind the end of `last`
+    uint64_t reads;  // when the round began
+    bool rests;      // in this round
     uint32_t *place; // (gguf_n_pieces) 1 + position, 0: not on the circle
     struct prefetch_piece {
         uint32_t piece;
@@ -52,8 +55,22 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-void prefetch_use(struct prefetch *p, uint32_t piece,
-                  void (*ask)(void *arg, uint32_t piece, uint64_t from, uint64_t bytes), void *arg)
+// Asks for what lies behind piece `at` up to `most` and was not asked for.
+static void ask(struct prefetch *p, size_t at, uint64_t most, const struct prefetch_calls *calls)
+{
+    uint64_t begin = 0; // of piece i, behind the end of the one in use
+    for (size_t i = (at + 1) % p->n; begin < most; i = (i + 1) % p->n) {
+        const struct prefetch_piece *next = &p->pieces[i];
+        uint64_t from = p->ahead > begin ? p->ahead - begin : 0;
+        uint64_t to = least(next->size, most - begin);
+        if (from < to)
+            calls->ask(calls->arg, next->piece, from, to - from);
+        begin += next->size;
+    }
+    p->ahead = most;
+}
+
+void prefetch_use(struct prefetch *p, uint32_t piece, const struct prefetch_calls *calls)
 {
     if (!p->place[piece])
         return;
@@ -61,17 +78,12 @@ void prefetch_use(struct prefetch *p, uint32_t piece,
     uint64_t way = (p->pieces[at].end + p->total - p->pieces[p->last].end) % p->total;
     uint64_t most = least(PREFETCH_MOST, p->total - p->pieces[at].size);
     p->ahead = p->ahead > way ? p->ahead - way : 0;
-    p->last = at;
-    if (p->ahead >= least(PREFETCH_LEAST, most))
-        return;
-    uint64_t begin = 0; // of piece i, behind the end of the one in use
-    for (size_t i = (at + 1) % p->n; begin < most; i = (i + 1) % p->n) {
-        const struct prefetch_piece *next = &p->pieces[i];
-        uint64_t from = p->ahead > begin ? p->ahead - begin : 0;
-        uint64_t to = least(next->size, most - begin);
-        if (from < to)
-            ask(arg, next->piece, from, to - from);
-        begin += next->size;
+    if (at < p->last) {
+        uint64_t reads = calls->reads(calls->arg);
+        p->rests = reads == p->reads;
+        p->reads = reads;
     }
-    p->ahead = most;
+    p->last = at;
+    if (!p->rests && p->ahead < least(PREFETCH_LEAST, most))
+        ask(p, at, most, calls);
 }

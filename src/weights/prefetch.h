@@ -9,7 +9,8 @@
 //
 // Requests are made when less than PREFETCH_LEAST is left of those before, up to PREFETCH_MOST: few
 // calls, and never so much that a short memory drops what was read before it is used. A stretch is
-// asked for once in a round.
+// asked for once in a round. After a round in which nothing came from disk, because all of it is
+// in memory, the next one asks for nothing: asking takes time too, 20 ms for each GB.
 //
 // Threads: one at a time. Nothing is allocated after prefetch_new.
 #pragma once
@@ -30,7 +31,13 @@ int prefetch_new(struct prefetch **out, const struct gguf *g, const uint32_t *pi
                  struct err *e);
 void prefetch_free(struct prefetch *p);
 
-// `piece` comes into use: `ask` is told each stretch of a piece that shall be read from now on. A
-// piece that is not among those of prefetch_new makes no difference.
-void prefetch_use(struct prefetch *p, uint32_t piece,
-                  void (*ask)(void *arg, uint32_t piece, uint64_t from, uint64_t bytes), void *arg);
+struct prefetch_calls {
+    // This stretch of a piece shall be read from now on.
+    void (*ask)(void *arg, uint32_t piece, uint64_t from, uint64_t bytes);
+    // How much was read from disk so far, in any unit.
+    uint64_t (*reads)(void *arg);
+    void *arg;
+};
+
+// `piece` comes into use. A piece that is not among those of prefetch_new makes no difference.
+void prefetch_use(struct prefetch *p, uint32_t piece, const struct prefetch_calls *calls);

@@ -42,7 +42,10 @@ struct watch {
     uint64_t at[MAX_PIECES], total; // at: of a piece in the round
     uint64_t asked;                 // all up to here was asked for
     uint64_t used;                  // all up to here was used, or is in use
-    long calls;
+    long asks;
+    uint64_t reads;
+    bool idle; // nothing is read
+    struct prefetch_calls calls;
 };
 
 static void watch(void *arg, uint32_t piece, uint64_t from, uint64_t bytes)
@@ -54,12 +57,20 @@ static void watch(void *arg, uint32_t piece, uint64_t from, uint64_t bytes)
         w->asked = w->used;
     assert_int_equal(w->asked % w->total, (w->at[piece] + from) % w->total);
     w->asked += bytes;
-    w->calls++;
+    w->asks++;
+}
+
+static uint64_t count_reads(void *arg)
+{
+    struct watch *w = arg;
+    w->reads += !w->idle;
+    return w->reads;
 }
 
 static void watch_init(struct watch *w, const uint64_t *sizes, size_t n)
 {
     *w = (struct watch){.sizes = sizes, .n = n};
+    w->calls = (struct prefetch_calls){.ask = watch, .reads = count_reads, .arg = w};
     for (size_t i = 0; i < n; i++) {
         w->at[i] = w->total;
         w->total += sizes[i];
@@ -94,7 +105,7 @@ static void what_comes_is_asked_for_once_and_not_too_early(void **state)
         for (size_t use = 0; use < 4 * n; use++) {
             size_t i = use % n;
             w.used = use / n * w.total + w.at[i] + sizes[i];
-            prefetch_use(p, order[i], watch, &w);
+            prefetch_use(p, order[i], &w.calls);
             uint64_t most = least(PREFETCH_MOST, w.total - sizes[i]);
             uint64_t ahead = w.asked > w.used ? w.asked - w.used : 0;
             assert_true(ahead <= most && ahead >= least(PREFETCH_LEAST, most));
@@ -121,13 +132,13 @@ static void many_small_pieces_take_few_requests(void **state)
     assert_ok(prefetch_new(&p, g, order, MAX_PIECES, &e), &e);
     long times = 0;
     for (size_t use = 0; use < 10 * MAX_PIECES; use++) {
-        long before = w.calls;
+        long before = w.asks;
         w.used = (use / MAX_PIECES) * w.total + w.at[use % MAX_PIECES] + 4 * MiB;
-        prefetch_use(p, order[use % MAX_PIECES], watch, &w);
-        times += w.calls > before;
+        prefetch_use(p, order[use % MAX_PIECES], &w.calls);
+        times += w.asks > before;
     }
     // Each piece in one stretch, but for those that a batch of requests ends in.
-    assert_true(w.calls <= 10 * MAX_PIECES + 8 + times);
+    assert_true(w.asks <= 10 * MAX_PIECES + 8 + times);
     assert_true(times <= 10 * MAX_PIECES / 4);
     prefetch_free(p);
     gguf_free(g);
@@ -153,19 +164,45 @@ static void a_jump_back_starts_anew_and_a_stranger_changes_nothing(void **state)
         w.at[order[i]] = i * 20 * MiB;
     assert_ok(prefetch_new(&p, g, order, 5, &e), &e);
     w.used = 20 * MiB;
-    prefetch_use(p, 4, watch, &w);
-    assert_int_equal(w.calls, 2); // all of 2, 12 MiB of 0
-    prefetch_use(p, 5, watch, &w);
-    prefetch_use(p, 4, watch, &w);
-    assert_int_equal(w.calls, 2);
+    prefetch_use(p, 4, &w.calls);
+    assert_int_equal(w.asks, 2); // all of 2, 12 MiB of 0
+    prefetch_use(p, 5, &w.calls);
+    prefetch_use(p, 4, &w.calls);
+    assert_int_equal(w.asks, 2);
     w.used = 40 * MiB;
-    prefetch_use(p, 2, watch, &w);
-    assert_int_equal(w.calls, 4); // the rest of 0, 12 MiB of 3
+    prefetch_use(p, 2, &w.calls);
+    assert_int_equal(w.asks, 4); // the rest of 0, 12 MiB of 3
     assert_int_equal(w.asked, 72 * MiB);
     w.used = w.asked = 120 * MiB; // back to the first
-    prefetch_use(p, 4, watch, &w);
-    assert_int_equal(w.calls, 6);
+    prefetch_use(p, 4, &w.calls);
+    assert_int_equal(w.asks, 6);
     assert_int_equal(w.asked, 152 * MiB);
+    prefetch_free(p);
+    gguf_free(g);
+}
+
+static void after_a_round_without_reading_nothing_is_asked_for(void **state)
+{
+    (void)state;
+    uint64_t sizes[4] = {16 * MiB, 16 * MiB, 16 * MiB, 16 * MiB};
+    uint32_t order[4] = {0, 1, 2, 3};
+    static const bool idle[] = {false, false, true, true, true, false, false};
+    static const bool asks[] = {true, true, false, false, false, true, true};
+    struct gguf *g = model_of(sizes, 4);
+    struct prefetch *p;
+    struct err e = {0};
+    struct watch w;
+    watch_init(&w, sizes, 4);
+    assert_ok(prefetch_new(&p, g, order, 4, &e), &e);
+    for (size_t round = 0; round < sizeof idle; round++) {
+        w.idle = idle[round]; // the round before, as the first use finds
+        w.asks = 0;
+        for (size_t i = 0; i < 4; i++) {
+            w.used = round * w.total + w.at[i] + sizes[i];
+            prefetch_use(p, order[i], &w.calls);
+        }
+        assert_int_equal(w.asks > 0, asks[round]);
+    }
     prefetch_free(p);
     gguf_free(g);
 }
@@ -203,6 +240,7 @@ int main(void)
         cmocka_unit_test(what_comes_is_asked_for_once_and_not_too_early),
         cmocka_unit_test(many_small_pieces_take_few_requests),
         cmocka_unit_test(a_jump_back_starts_anew_and_a_stranger_changes_nothing),
+        cmocka_unit_test(after_a_round_without_reading_nothing_is_asked_for),
         cmocka_unit_test(a_mapping_passes_it_on_as_advice),
     };
     return cmocka_run_group_tests_name("prefetch", tests, NULL, NULL);
