@@ -84,18 +84,17 @@ static int choose_way(struct reader *r, struct err *e)
 {
     int asked = r->o.depth > READER_MAX_DEPTH ? READER_MAX_DEPTH : r->o.depth;
     int n_direct = count_direct(r), n_threads = asked ? asked : READER_THREADS;
-    r->kind = n_direct ? r->o.best : READER_BUFFERED;
+    r->kind = r->last = n_direct ? r->o.best : READER_BUFFERED;
     if (r->kind == READER_URING) {
         r->depth = asked ? asked : READER_URING_DEPTH;
         int why = reader_uring_open(r);
         if (why) {
             log_info("io_uring is not to be had (%s); threads read instead", strerror(why));
-            r->kind = READER_DIRECT;
+            r->kind = r->last = READER_DIRECT;
         } else if (n_direct == r->o.n_files) {
             n_threads = 1; // for what goes wrong
         }
     }
-    r->last = r->kind;
     if (!reader_threads_open(r, n_threads))
         return err_set(e, ERR_NO_MEMORY, "cannot start a thread that reads");
     return 0;
