@@ -15,7 +15,7 @@ static int ask(struct foresight *f, const struct model *m, struct weights *w, st
     f->places = calloc(gguf_n_tensors(g) + 1, sizeof *f->places);
     if (!f->places)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
-    int rc = weights_foresee(w, k, 0, e);
+    int rc = weights_foresee(w, k, e);
     if (rc)
         return rc;
     for (size_t i = 0; i < gguf_n_tensors(g); i++)

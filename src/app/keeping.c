@@ -1,7 +1,7 @@
 // Reading amounts of memory: see keeping.h.
 #include "app/keeping.h"
 
-#include "measure/machine.h"
+#include "weights/budget.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,9 +44,7 @@ int keeping_memory(const char *text, uint64_t total, uint64_t *out, struct err *
 
 int keeping_read(struct weights_options *out, const struct options *o, struct err *e)
 {
-    struct machine machine;
-    machine_describe(&machine);
     out->form = (enum weights_form)options_enum(o, OPT_LAYOUT);
     out->residency = (enum residency)options_enum(o, OPT_RESIDENCY);
-    return keeping_memory(options_text(o, OPT_MEMORY), machine.memory_bytes, &out->memory, e);
+    return keeping_memory(options_text(o, OPT_MEMORY), budget_total(""), &out->memory, e);
 }

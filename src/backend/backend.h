@@ -150,6 +150,8 @@ struct list_limits {
 
 int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
              const struct piece_source *weights, struct err *e);
+// Bytes that list_new would take; SIZE_MAX: more than there can be.
+size_t list_bytes(const struct backend *b, const struct list_limits *limits);
 void list_free(struct list *l);
 void list_reset(struct list *l); // forget what was recorded
 

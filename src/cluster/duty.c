@@ -156,6 +156,8 @@ static int load(struct duty *d, struct err *e)
     if (!rc)
         rc = make_frames(d, e);
     if (!rc)
+        stage.reserved = d->arena.size + frame_pool_bytes(d->pool);
+    if (!rc)
         rc = stage_open(&d->stage, d->o.model->model, &d->table, d->node, &stage, e);
     if (rc)
         return rc;

@@ -315,11 +315,14 @@ static int open_parts(struct remote *r, const struct model *m, struct err *e)
         .max_sessions = o->max_sessions,
         .max_context = o->max_context,
         .max_batch = o->max_batch,
+        .max_outputs = o->max_outputs,
         .weights = o->weights,
     };
     int rc = passes_init(&r->passes, &r->base.info, o->max_outputs, e);
     if (!rc)
         rc = allocate(r, e);
+    if (!rc)
+        stage.reserved = r->passes.arena.size + r->arena.size + frame_pool_bytes(r->pool);
     if (!rc)
         rc = stage_open(&r->stage, m, &r->table, r->table.n_nodes - 1, &stage, e);
     if (rc)

@@ -156,6 +156,7 @@ static int open_parts(struct local *l, const struct model *m, const struct local
         .max_sessions = o->max_sessions,
         .max_context = o->max_context,
         .max_batch = o->max_batch,
+        .max_outputs = o->max_outputs,
         .weights = o->weights,
     };
     size_t hidden = (size_t)o->max_batch * (size_t)h->n_embd * sizeof(float);
@@ -166,6 +167,7 @@ static int open_parts(struct local *l, const struct model *m, const struct local
         l->hidden = arena_take(&l->arena, hidden);
     if (!rc)
         rc = windows_split(&l->table, h->n_layers, 1, &h->n_layers, 1, e);
+    stage.reserved = l->passes.arena.size + l->arena.size;
     if (!rc)
         rc = stage_open(&l->stage, m, &l->table, 0, &stage, e);
     if (!rc)

@@ -18,6 +18,8 @@ int stage_open(struct stage *s, const struct model *m, const struct window_table
         .max_sessions = o->max_sessions,
         .max_context = o->max_context,
         .max_batch = o->max_batch,
+        .max_outputs = o->max_outputs,
+        .reserved = o->reserved,
     };
     CHECK(node >= 0 && node < table->n_nodes);
     CHECK(table->n_layers == model_hparams(m)->n_layers);

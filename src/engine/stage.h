@@ -21,6 +21,8 @@ struct stage_options {
     struct observer observer;
     enum kv_type kv_type;
     int kv_pages, max_sessions, max_context, max_batch;
+    int max_outputs;   // as in shard_options, and the next
+    uint64_t reserved;
     struct weights_options weights;
 };
 

@@ -98,6 +98,11 @@ static int check_options(const struct shard_options *o, const struct model *m, s
     return 0;
 }
 
+static int output_rows_of(const struct shard_options *o)
+{
+    return o->max_outputs && o->max_outputs < OUTPUT_ROWS ? o->max_outputs : OUTPUT_ROWS;
+}
+
 static int place_layers(struct shard *s, struct err *e)
 {
     const struct shard_options *o = &s->options;
@@ -119,16 +124,22 @@ static int place_layers(struct shard *s, struct err *e)
     return 0;
 }
 
+static size_t cache_bytes(struct shard *s)
+{
+    const struct shard_options *o = &s->options;
+    size_t size;
+    s->layer_bytes = hparams_kv_page_bytes(&s->model->h, 1, o->kv_type);
+    return size_mul(s->layer_bytes, (size_t)s->n_own, &s->page_bytes) &&
+                   size_mul(s->page_bytes, (size_t)o->kv_pages, &size)
+               ? size
+               : SIZE_MAX;
+}
+
 static int new_cache(struct shard *s, struct err *e)
 {
     const struct shard_options *o = &s->options;
-    const struct hparams *h = &s->model->h;
-    size_t table, size;
-    s->layer_bytes = hparams_kv_page_bytes(h, 1, o->kv_type);
-    if (!size_mul(s->layer_bytes, (size_t)s->n_own, &s->page_bytes) ||
-        !size_mul(s->page_bytes, (size_t)o->kv_pages, &size))
-        size = SIZE_MAX;
-    int rc = buf_new(&s->kv, s->backend, size, "the key-value cache", e);
+    size_t table;
+    int rc = buf_new(&s->kv, s->backend, cache_bytes(s), "the key-value cache", e);
     if (!rc)
         rc = kv_map_new(&s->map, o->kv_pages, o->max_sessions, o->max_context, e);
     if (rc)
@@ -161,13 +172,13 @@ static int new_buffers(struct shard *s, struct err *e)
     const struct hparams *h = &s->model->h;
     size_t batch = (size_t)s->options.max_batch; // and widths are limited, too
     int rc = 0;
-    s->n_buffers = buffers_plan(&s->b, h, s->plan);
     for (int i = 0; i < s->n_buffers && !rc; i++)
         rc = buf_new(s->plan[i].out, s->backend, batch * (size_t)s->plan[i].width * sizeof(float),
                      "activations", e);
     if (!rc && s->options.ends)
         rc = buf_new(&s->logits, s->backend,
-                     (size_t)OUTPUT_ROWS * (size_t)h->n_vocab * sizeof(float), "logits", e);
+                     (size_t)output_rows_of(&s->options) * (size_t)h->n_vocab * sizeof(float),
+                     "logits", e);
     if (!rc)
         fill_head_ids(s);
     s->pos = calloc(batch, sizeof *s->pos);
@@ -180,7 +191,7 @@ static int new_buffers(struct shard *s, struct err *e)
 }
 
 // n_parts: of matrices that come in parts, in one window at most.
-static int new_list(struct shard *s, int n_parts, struct err *e)
+static struct list_limits list_limits_of(const struct shard *s, int n_parts)
 {
     const struct hparams *h = &s->model->h;
     int longest = 0, widest = 0;
@@ -205,8 +216,30 @@ static int new_list(struct shard *s, int n_parts, struct err *e)
         limits.max_experts = limits.max_experts > n ? limits.max_experts : n;
         limits.max_experts_used = limits.max_experts_used > n ? limits.max_experts_used : n;
     }
+    return limits;
+}
+
+static int new_list(struct shard *s, int n_parts, struct err *e)
+{
+    struct list_limits limits = list_limits_of(s, n_parts);
     struct piece_source source = weights_source(s->weights);
     return list_new(&s->list, s->backend, &limits, &source, e);
+}
+
+// What everything here will take, before any of it is allocated.
+static struct weights_others plan_memory(struct shard *s)
+{
+    const struct shard_options *o = &s->options;
+    const struct hparams *h = &s->model->h;
+    struct list_limits limits = list_limits_of(s, 0);
+    size_t batch = (size_t)o->max_batch, words = 0;
+    for (int i = 0; i < s->n_buffers; i++)
+        words += batch * (size_t)s->plan[i].width;
+    if (o->ends)
+        words += (size_t)output_rows_of(o) * (size_t)h->n_vocab;
+    return (struct weights_others){.cache = cache_bytes(s),
+                                   .computing = o->reserved + words * sizeof(float) +
+                                                list_bytes(s->backend, &limits)};
 }
 
 // Angles per position of the layers that see everything, then of the others.
@@ -332,15 +365,6 @@ static int lengthen_list(struct shard *s, struct err *e)
     return new_list(s, n_parts, e);
 }
 
-// Memory that was allocated above and fills up as it is used.
-static uint64_t shard_reserved(const struct shard *s)
-{
-    uint64_t bytes = buf_size(s->kv) + (s->logits ? buf_size(s->logits) : 0);
-    for (int i = 0; i < s->n_buffers; i++)
-        bytes += buf_size(*s->plan[i].out);
-    return bytes;
-}
-
 int shard_new(struct shard **out, const struct model *m, struct weights *w, struct backend *b,
               const struct shard_options *o, struct err *e)
 {
@@ -354,13 +378,19 @@ int shard_new(struct shard **out, const struct model *m, struct weights *w, stru
     s->weights = w;
     s->backend = b;
     s->options = *o;
-    if ((rc = place_layers(s, e)) || (rc = new_cache(s, e)) || (rc = new_buffers(s, e)) ||
+    if ((rc = place_layers(s, e))) {
+        shard_free(s);
+        return rc;
+    }
+    s->n_buffers = buffers_plan(&s->b, &m->h, s->plan);
+    struct weights_others others = plan_memory(s);
+    if ((rc = weights_room(w, &others, e)) || (rc = new_cache(s, e)) || (rc = new_buffers(s, e)) ||
         (rc = new_list(s, 0, e)) || (rc = new_angles(s, e))) {
         shard_free(s);
         return rc;
     }
     shard_need(m, w, s->windows, o->n_windows, o->ends);
-    if ((rc = learn_tour(s, e)) || (rc = weights_settle(w, b, shard_reserved(s), e)) ||
+    if ((rc = learn_tour(s, e)) || (rc = weights_settle(w, b, &others, e)) ||
         (rc = lengthen_list(s, e))) {
         shard_free(s);
         return rc;
@@ -641,7 +671,7 @@ static int output_rows(struct shard *s, const int32_t *index, int n, bool logits
     return rc;
 }
 
-// All rows that want `want`, OUTPUT_ROWS at a time.
+// All rows that want `want`, as many at a time as there is room for.
 static int output_wanted(struct shard *s, const struct batch *b, enum want want, float *out,
                          struct err *e)
 {
@@ -651,7 +681,7 @@ static int output_wanted(struct shard *s, const struct batch *b, enum want want,
     for (int i = 0; i < b->n_tokens && !rc; i++) {
         if (b->tokens[i].want == (uint32_t)want)
             s->ids[n++] = i;
-        if (n && (n == OUTPUT_ROWS || i == b->n_tokens - 1)) {
+        if (n && (n == output_rows_of(&s->options) || i == b->n_tokens - 1)) {
             left -= n;
             rc = output_rows(s, s->ids, n, logits, left > 0, out, e);
             out += (size_t)n * width;

@@ -43,6 +43,8 @@ struct shard_options {
     enum kv_type kv_type;
     int kv_pages; // capacity, in pages of KV_PAGE_TOKENS
     int max_sessions, max_context, max_batch;
+    int max_outputs;   // tokens of a batch that may want logits; 0: all
+    uint64_t reserved; // bytes of the node's memory that the caller takes for computing
 };
 
 // Names the pieces of these windows, and of the ends, to the weights.

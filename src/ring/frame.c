@@ -46,6 +46,11 @@ struct frame_pool *frame_pool_new(int n, size_t capacity)
     return p;
 }
 
+size_t frame_pool_bytes(const struct frame_pool *p)
+{
+    return (size_t)p->n * p->capacity;
+}
+
 void frame_pool_free(struct frame_pool *p)
 {
     if (!p)

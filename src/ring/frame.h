@@ -27,6 +27,7 @@ struct frame {
 
 // n frames of `capacity` bytes, header included, allocated once. NULL: no memory.
 struct frame_pool *frame_pool_new(int n, size_t capacity);
+size_t frame_pool_bytes(const struct frame_pool *p);
 // All frames must be back.
 void frame_pool_free(struct frame_pool *p);
 size_t frame_pool_capacity(const struct frame_pool *p);

@@ -13,7 +13,6 @@
 
 enum { PATH_BYTES = 1024, MAX_NESTING = 64, TEXT_BYTES = 8192, POLLS_PER_MEMBERSHIP = 50 };
 
-static const uint64_t MARGIN = 512u << 20;
 static const uint64_t LEAST_FLOOR = 256u << 20;
 static const uint64_t NO_LIMIT = 1ull << 62; // version 1 says a little less than 2^63 for none
 
@@ -307,13 +306,4 @@ uint64_t budget_automatic(const char *root)
 uint64_t budget_total(const char *root)
 {
     return least(root, limit_of);
-}
-
-uint64_t budget_for_weights(uint64_t available, uint64_t reserved)
-{
-    uint64_t margin = available / 10 > MARGIN ? available / 10 : MARGIN;
-    if (available == UINT64_MAX)
-        return available;
-    return available > reserved && available - reserved > margin ? available - reserved - margin
-                                                                 : 0;
 }

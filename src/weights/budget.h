@@ -51,7 +51,3 @@ uint64_t budget_automatic(const char *root);
 
 // What there is in all: the least of the machine's memory and the limits. UINT64_MAX: nobody says.
 uint64_t budget_total(const char *root);
-
-// What weights may take of `available`: less what is promised to others, and less a margin that
-// stays free for the page cache and everybody else: a tenth, 512 MiB at least.
-uint64_t budget_for_weights(uint64_t available, uint64_t reserved);

@@ -25,6 +25,7 @@
 struct weights {
     const struct gguf *g;
     struct weights_options options;
+    struct weights_others others;
     struct mapping *mapping;
     struct prefetch *prefetch; // NULL: the system reads mapped files as it does
     struct sidecar *sidecar;   // NULL: none
@@ -245,17 +246,19 @@ static void look_at(struct weights *w, struct layout_item *item, uint32_t piece)
 }
 
 // Bytes that weights may have.
-static uint64_t room(const struct weights *w, uint64_t reserved)
+static uint64_t room(const struct weights *w)
 {
+    uint64_t all = w->options.memory ? w->options.memory : budget_automatic("");
+    uint64_t others = w->others.cache + w->others.computing;
     if (w->options.budget)
         return w->options.budget;
-    if (!w->options.memory)
-        return budget_for_weights(budget_available(""), reserved);
-    return w->options.memory > reserved ? w->options.memory - reserved : 0;
+    if (all == UINT64_MAX)
+        return all; // nobody says what there is
+    return all > others ? all - others : 0;
 }
 
 // Chooses a place for all that is needed and not settled yet.
-static int choose(struct weights *w, uint64_t reserved, struct err *e)
+static int choose(struct weights *w, struct err *e)
 {
     size_t n = w->n_needed - w->n_settled;
     struct layout_item *items = w->items + w->n_settled;
@@ -268,7 +271,7 @@ static int choose(struct weights *w, uint64_t reserved, struct err *e)
         all += items[i].can ? items[i].bytes : 0;
     }
     if (w->options.form == WEIGHTS_AUTO && all)
-        budget = room(w, reserved);
+        budget = room(w);
     uint64_t taken = layouts_choose(layouts, items, n, w->options.form, budget);
     w->report.short_of_memory |= w->options.form == WEIGHTS_AUTO && taken < all;
     for (size_t i = 0; i < n; i++) {
@@ -279,11 +282,11 @@ static int choose(struct weights *w, uint64_t reserved, struct err *e)
     return 0;
 }
 
-int weights_foresee(struct weights *w, const struct kernels *k, uint64_t reserved, struct err *e)
+int weights_foresee(struct weights *w, const struct kernels *k, struct err *e)
 {
     w->kernels = k;
     look_for_sidecar(w);
-    int rc = choose(w, reserved, e);
+    int rc = choose(w, e);
     if (!rc)
         count(w);
     return rc;
@@ -321,13 +324,13 @@ static int begin_prefetch(struct weights *w, struct err *e)
     return rc;
 }
 
-static int settle_mapped(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
+static int settle_mapped(struct weights *w, struct backend *b, struct err *e)
 {
     struct turn turn = {.progress = w->options.progress, .arg = w->options.arg};
     turn.matrices = calloc(w->n_needed + 1, sizeof *turn.matrices);
     if (!turn.matrices)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
-    int rc = choose(w, reserved, e);
+    int rc = choose(w, e);
     if (rc) {
         free(turn.matrices);
         return rc;
@@ -374,25 +377,29 @@ static struct direct_options direct_options(const struct weights *w, uint32_t *w
     return o;
 }
 
-static int no_room(const struct weights *w, uint64_t reserved, uint64_t least, struct err *e)
+static int no_room(const struct weights *w, uint64_t least, struct err *e)
 {
-    double mib = 1 << 20, need = (double)(least + reserved);
-    if (w->options.memory)
-        return err_set(e, ERR_NO_MEMORY,
-                       "--memory allows %.1f MiB and %.1f are the least that does: %.1f for the "
-                       "cache and for computing, %.1f for weights that come through memory; allow "
-                       "more, or lower --ctx or --batch, or take --kv q8_0",
-                       (double)w->options.memory / mib, need / mib, (double)reserved / mib,
-                       (double)least / mib);
-    return err_set(e, ERR_NO_MEMORY,
-                   "this machine can spare %.1f MiB of memory and %.1f are the least that does: "
-                   "%.1f for the cache and for computing, %.1f for weights that come through "
-                   "memory; end other programs, or lower --ctx or --batch, or take --kv q8_0",
-                   (double)(room(w, reserved) + reserved) / mib, need / mib, (double)reserved / mib,
-                   (double)least / mib);
+    static const char cure[] = "lower --ctx or --batch, take --kv q8_0, or share the model with "
+                               "other machines (--workers)";
+    const double mib = 1 << 20;
+    double cache = (double)w->others.cache / mib, computing = (double)w->others.computing / mib;
+    double weights = (double)least / mib, all = cache + computing + weights;
+    double given = (double)(w->options.memory ? w->options.memory : budget_automatic("")) / mib;
+    return err_set(
+        e, ERR_NO_MEMORY,
+        "%s %.1f MiB of memory, and the least that does is %.1f, %.1f more: %.1f for the "
+        "cache, %.1f for computing, %.1f for weights on their way through; %s, %s",
+        w->options.memory ? "--memory allows" : "this machine can spare", given, all, all - given,
+        cache, computing, weights, w->options.memory ? "allow more" : "end other programs", cure);
 }
 
-static int settle_direct(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
+int weights_room(const struct weights *w, const struct weights_others *others, struct err *e)
+{
+    struct weights after = {.options = w->options, .others = *others};
+    return w->options.residency == RESIDENCY_MMAP || room(&after) ? 0 : no_room(&after, 0, e);
+}
+
+static int settle_direct(struct weights *w, struct backend *b, struct err *e)
 {
     uint32_t *whole = calloc(w->n_needed + 1, sizeof *whole);
     if (!whole)
@@ -401,21 +408,23 @@ static int settle_direct(struct weights *w, struct backend *b, uint64_t reserved
     uint64_t least, all;
     int rc = 0;
     direct_needs(&o, &least, &all);
-    o.budget = room(w, reserved);
-    bool fits = all <= o.budget;
-    if (w->options.residency == RESIDENCY_AUTO && fits)
-        rc = settle_mapped(w, b, reserved, e);
+    o.budget = room(w);
+    if (w->options.residency == RESIDENCY_AUTO && all <= o.budget)
+        rc = settle_mapped(w, b, e);
     else if (o.budget < least)
-        rc = no_room(w, reserved, least, e);
+        rc = no_room(w, least, e);
     else
         rc = direct_open(&w->direct, &o, b, e);
     free(whole);
     return rc;
 }
 
-int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, struct err *e)
+int weights_settle(struct weights *w, struct backend *b, const struct weights_others *others,
+                   struct err *e)
 {
     bool direct = w->learning && w->options.residency != RESIDENCY_MMAP;
+    if (others)
+        w->others = *others;
     w->kernels = backend_kernels(b);
     if (w->options.residency == RESIDENCY_MMAP && w->options.form == WEIGHTS_AUTO)
         w->options.form = WEIGHTS_ROWS; // no memory but the page cache
@@ -423,7 +432,7 @@ int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, stru
         tour_end(&w->tour);
     w->learning = false;
     look_for_sidecar(w);
-    int rc = direct ? settle_direct(w, b, reserved, e) : settle_mapped(w, b, reserved, e);
+    int rc = direct ? settle_direct(w, b, e) : settle_mapped(w, b, e);
     w->n_settled = rc ? w->n_settled : w->n_needed;
     return rc;
 }

@@ -67,11 +67,19 @@ void weights_need(struct weights *w, uint32_t piece, int layer);
 int weights_tour_begin(struct weights *w, int n_stops, const int *follows, struct err *e);
 void weights_tour_stop(struct weights *w);
 
-// Decides where the needed pieces lie, and reads and turns them with the threads of `b`.
-// `reserved`: bytes of the node's memory that are others': cache, activations. After the last
-// weights_need; what is needed later wants to be settled, too. ERR_NO_MEMORY: the budget is too
-// small for any way.
-int weights_settle(struct weights *w, struct backend *b, uint64_t reserved, struct err *e);
+// Bytes of the node's memory that are others'.
+struct weights_others {
+    uint64_t cache;     // keys and values of all sessions
+    uint64_t computing; // activations, logits, what is under way
+};
+// Whether anything is left: asked before it is allocated. ERR_NO_MEMORY: the sentence.
+int weights_room(const struct weights *w, const struct weights_others *others, struct err *e);
+
+// Decides where the needed pieces lie, and reads and turns them with the threads of `b`. After the
+// last weights_need; what is needed later wants to be settled, too. ERR_NO_MEMORY: the budget is
+// too small for any way. NULL: there are no others.
+int weights_settle(struct weights *w, struct backend *b, const struct weights_others *others,
+                   struct err *e);
 
 // Whether a list waits for the piece as a whole; else operations ask for what they need of it.
 bool weights_whole(const struct weights *w, uint32_t piece);
@@ -104,7 +112,7 @@ struct weights_status {
 struct weights_status weights_status(struct weights *w);
 
 // Decides as weights_settle would, and does nothing: for showing.
-int weights_foresee(struct weights *w, const struct kernels *k, uint64_t reserved, struct err *e);
+int weights_foresee(struct weights *w, const struct kernels *k, struct err *e);
 enum weights_place { PLACE_UNUSED, PLACE_ROWS, PLACE_LANES, PLACE_SIDECAR };
 enum weights_place weights_place(const struct weights *w, uint32_t piece); // after either
 

@@ -249,18 +249,6 @@ static void the_automatic_budget_leaves_two_floors(void **state)
     assert_true(budget_automatic(root) == 540 * mib);
 }
 
-static void weights_leave_a_margin_and_what_is_promised(void **state)
-{
-    (void)state;
-    const uint64_t gib = 1ull << 30;
-    assert_true(budget_for_weights(UINT64_MAX, gib) == UINT64_MAX);
-    assert_int_equal(budget_for_weights(gib, 0), gib / 2);
-    assert_int_equal(budget_for_weights(gib, gib / 4), gib / 4);
-    assert_int_equal(budget_for_weights(gib, gib), 0);
-    assert_int_equal(budget_for_weights(0, 0), 0);
-    assert_int_equal(budget_for_weights(100 * gib, 10 * gib), 80 * gib);
-}
-
 static void this_machine_has_an_answer(void **state)
 {
     (void)state;
@@ -282,7 +270,6 @@ int main(void)
         cmocka_unit_test(what_cannot_be_read_is_no_limit),
         cmocka_unit_test(very_many_nested_groups_are_cut_off),
         cmocka_unit_test(the_automatic_budget_leaves_two_floors),
-        cmocka_unit_test(weights_leave_a_margin_and_what_is_promised),
         cmocka_unit_test(this_machine_has_an_answer),
     };
     return cmocka_run_group_tests_name("budget", tests, NULL, NULL);

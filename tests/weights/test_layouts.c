@@ -66,7 +66,7 @@ static void check_pieces(const char *path, const struct weights_options *o, int 
     assert_ok(backend_open_cpu(&b, &backend, &e), &e);
     for (uint32_t i = 0; i < gguf_n_pieces(g); i++)
         weights_need(w, i, (int)i);
-    assert_ok(weights_settle(w, b, 0, &e), &e);
+    assert_ok(weights_settle(w, b, NULL, &e), &e);
     struct piece_source s = weights_source(w);
     *n_lanes = 0;
     for (uint32_t i = 0; i < gguf_n_pieces(g); i++) {

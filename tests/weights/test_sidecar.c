@@ -151,7 +151,7 @@ static struct weights *all_pieces(struct gguf *g, struct backend *b)
     for (uint32_t i = 0; i < gguf_n_pieces(g); i++)
         weights_need(w, i, 0);
     if (b)
-        assert_ok(weights_settle(w, b, 0, &e), &e);
+        assert_ok(weights_settle(w, b, NULL, &e), &e);
     return w;
 }
 

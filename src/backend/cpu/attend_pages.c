@@ -114,14 +114,18 @@ static size_t kept_floats(int head_dim)
     return 16 + acc_floats(head_dim);
 }
 
-int attend_new_spans(struct list *l, struct err *e)
+size_t attend_spans_bytes(const struct list_limits *m)
 {
-    const struct list_limits *m = &l->limits;
     int rows = m->max_rows < SPLIT_ROWS_MAX ? m->max_rows : SPLIT_ROWS_MAX;
     size_t spans = product((size_t)spans_of(m->max_context), (size_t)rows);
     spans = spans < SPLIT_SPANS_MAX ? spans : SPLIT_SPANS_MAX;
     size_t floats = product(product(spans, (size_t)m->max_heads), kept_floats(m->max_head_dim));
-    return buf_new(&l->attend_shared.spans, l->backend, product(floats, sizeof(float)),
+    return product(floats, sizeof(float));
+}
+
+int attend_new_spans(struct list *l, struct err *e)
+{
+    return buf_new(&l->attend_shared.spans, l->backend, attend_spans_bytes(&l->limits),
                    "attention over long contexts", e);
 }
 

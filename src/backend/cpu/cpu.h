@@ -279,6 +279,7 @@ void angle_cos_sin(int32_t pos, float freq, float *c, float *s);
 // Memory of a list for attention, to be planned, taken and made ready for a run.
 size_t attend_plan_memory(size_t total, const struct list_limits *m, int n_threads);
 void attend_take_memory(struct list *l);
+size_t attend_spans_bytes(const struct list_limits *m);
 int attend_new_spans(struct list *l, struct err *e);
 void attend_reset(struct list *l);
 

@@ -37,6 +37,28 @@ static size_t plan_memory(const struct list_limits *m, int n_threads)
     return arena_plan(total, row_most(m));
 }
 
+// Whole blocks of the widest format, whatever the widest row is.
+static size_t quantized_bytes(const struct list_limits *m, enum act act)
+{
+    size_t width = ((size_t)m->max_width + 255) / 256 * 256, size;
+    return size_mul(act_row_bytes(act, width), (size_t)m->max_rows, &size) ? size : SIZE_MAX;
+}
+
+static size_t angles_bytes(const struct list_limits *m)
+{
+    return floats((size_t)m->max_rows, (size_t)m->max_head_dim);
+}
+
+size_t list_bytes(const struct backend *b, const struct list_limits *limits)
+{
+    size_t total = plan_memory(limits, b->n_threads);
+    for (int act = ACT_Q8; act < ACT_COUNT; act++)
+        total = arena_plan(total, quantized_bytes(limits, (enum act)act));
+    for (int i = 0; i < MAX_ANGLES; i++)
+        total = arena_plan(total, angles_bytes(limits));
+    return arena_plan(total, attend_spans_bytes(limits));
+}
+
 static void take_memory(struct list *l)
 {
     const struct list_limits *m = &l->limits;
@@ -66,17 +88,11 @@ int list_new(struct list **out, struct backend *b, const struct list_limits *lim
         goto out;
     }
     take_memory(l);
-    // Whole blocks of the widest format, whatever the widest row is.
-    size_t width = ((size_t)limits->max_width + 255) / 256 * 256;
-    for (int act = ACT_Q8; !rc && act < ACT_COUNT; act++) {
-        size_t size;
-        if (!size_mul(act_row_bytes((enum act)act, width), (size_t)limits->max_rows, &size))
-            size = SIZE_MAX;
-        rc = buf_new(&l->quantized[act].buf, b, size, "activations", e);
-    }
+    for (int act = ACT_Q8; !rc && act < ACT_COUNT; act++)
+        rc = buf_new(&l->quantized[act].buf, b, quantized_bytes(limits, (enum act)act),
+                     "activations", e);
     for (int i = 0; i < MAX_ANGLES && !rc; i++)
-        rc = buf_new(&l->angles[i].buf, b,
-                     floats((size_t)limits->max_rows, (size_t)limits->max_head_dim), "angles", e);
+        rc = buf_new(&l->angles[i].buf, b, angles_bytes(limits), "angles", e);
     if (!rc)
         rc = attend_new_spans(l, e);
 out:
