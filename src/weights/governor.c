@@ -22,8 +22,9 @@
 static const double LEAD_S = 0.1;
 static const double MOST_PACE = 2e9; // bytes/s: a leap within one look is no pace
 static const double FAST = 2e7;
-static const double FADE_S = 0.1; // in which a pace that was seen falls to a third
-enum { SLACK = 8, ROOM = 2 };     // floor / this
+static const double SEEN_S = 0.02; // in which a pace is believed
+static const double FADE_S = 0.1;  // in which one that is over falls to a third
+enum { SLACK = 8, ROOM = 2 };      // floor / this
 
 static const int64_t MS = 1000000;
 static const int64_t HOLD_MS = 2000;  // without need before it grows
@@ -53,8 +54,10 @@ static double follow(struct governor_trend *t, uint64_t free, int64_t taken_by_u
         int64_t gone = difference(t->free, free);
         double pace = (double)(gone - taken_by_us) / seconds;
         double before = t->pace * (FADE_S / (FADE_S + seconds));
+        double weight = seconds < SEEN_S ? seconds / SEEN_S : 1;
         together = (double)gone / seconds;
-        t->pace = pace < before ? before : pace > MOST_PACE ? MOST_PACE : pace;
+        pace = pace > MOST_PACE ? MOST_PACE : pace;
+        t->pace = pace < before ? before : before + (pace - before) * weight;
     } else if (!t->known) {
         t->pace = 0;
     }
