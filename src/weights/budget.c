@@ -11,7 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 1024, MAX_NESTING = 64, TEXT_BYTES = 8192, POLLS_PER_MEMBERSHIP = 50 };
+enum {
+    PATH_BYTES = 1024,
+    MAX_NESTING = 64,
+    TEXT_BYTES = 8192,
+    POLLS_PER_MEMBERSHIP = 50,
+    POLLS_PER_NEW_LIMIT = 10
+};
 
 static const uint64_t LEAST_FLOOR = 256u << 20;
 static const uint64_t NO_LIMIT = 1ull << 62; // version 1 says a little less than 2^63 for none
@@ -118,6 +124,8 @@ static void poll_group(struct budget_watch *w, int i)
     const struct budget_source *machine = &w->sources[0];
     char text[TEXT_BYTES];
     uint64_t limit = UINT64_MAX, high, used = 0;
+    if (!s->limits && w->n_polls % POLLS_PER_NEW_LIMIT != 1)
+        return; // those without limits are most, and stay it
     if (read_text(f->limit, text))
         parse_number(text, &limit);
     if (read_text(f->high, text) && parse_number(text, &high))
