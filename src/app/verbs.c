@@ -14,6 +14,7 @@ const struct verb *const verbs[] = {
     &verb_tokenize,
     &verb_perplexity,
     &verb_bench,
+    &verb_measure,
     &verb_prepack,
     &verb_slice,
     &verb_quantize,

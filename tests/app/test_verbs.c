@@ -406,6 +406,13 @@ static void measurements_are_json(void **state)
     j = json_of("version|--json", NULL);
     assert_true(*string_of(j, "commit"));
     json_decref(j);
+    j = json_of("measure|demo|--json", NULL);
+    json_t *disk = json_object_get(j, "disk"), *dram = json_object_get(j, "dram");
+    assert_true(*string_of(disk, "chosen"));
+    assert_int_equal(json_array_size(json_object_get(disk, "ways")), 3);
+    assert_true(json_real_value(json_object_get(dram, "read_gbps")) > 0);
+    assert_true(*string_of(json_object_get(j, "machine"), "processor"));
+    json_decref(j);
 }
 
 // A long text of which a pass takes a while: what is interrupted is a pass, not what lies between.
