@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const int64_t disk_ns = 400000000; // each way
 
@@ -47,10 +48,14 @@ static int measure_disk(struct findings *f, const char *model, struct err *e)
     int rc = model_path_find(model, f->path, sizeof f->path, e);
     if (rc)
         return rc;
+    struct stat s;
     int fd = disk_io->open(f->path, O_RDONLY | O_NONBLOCK, 0); // a pipe would hang
     int64_t size = fd < 0 ? -1 : disk_io->size(fd);
     if (size < 0) {
         rc = err_errno(e, ERR_FAILED, "%s: cannot be opened", f->path);
+    } else if (!fstat(fd, &s) && !S_ISREG(s.st_mode)) {
+        rc = err_set(e, ERR_FAILED, "%s: is not a file; give the path of one, or a model's name",
+                     f->path);
     } else {
         struct err why = {0};
         rc = disk_rate_measure(&f->disk, fd, (uint64_t)size, disk_ns, &why);

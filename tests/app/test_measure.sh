@@ -33,6 +33,8 @@ what_cannot_be_measured_is_a_sentence() {
     done
     refused "$RONDO" measure empty 2>err
     grep -q 'empty: the file is empty' err
+    refused "$RONDO" measure "$tap_folder" 2>err
+    grep -q 'is not a file' err
 }
 
 tap 'a machine is described without a model' a_machine_is_described_without_a_model
