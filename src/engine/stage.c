@@ -3,6 +3,27 @@
 
 #include "base/check.h"
 
+static void limit(void *ctx, uint64_t bytes)
+{
+    weights_limit(ctx, bytes);
+}
+
+static void status(void *ctx, uint64_t *resident, uint64_t *wanted)
+{
+    struct weights_status s = weights_status(ctx);
+    *resident = s.resident;
+    *wanted = s.wanted;
+}
+
+// Memory that the user has set a limit to is not taken back when it was given back in need.
+static int govern(struct stage *s, const struct stage_options *o, struct err *e)
+{
+    struct governor_calls calls = {.ctx = s->weights, .limit = limit, .status = status};
+    if (!weights_status(s->weights).wanted)
+        return 0;
+    return governor_start(&s->governor, "", !o->weights.memory, &calls, e);
+}
+
 int stage_open(struct stage *s, const struct model *m, const struct window_table *table, int node,
                const struct stage_options *o, struct err *e)
 {
@@ -31,11 +52,14 @@ int stage_open(struct stage *s, const struct model *m, const struct window_table
         rc = backend_open_cpu(&s->backend, &backend, e);
     if (!rc)
         rc = shard_new(&s->shard, m, s->weights, s->backend, &shard, e);
+    if (!rc)
+        rc = govern(s, o, e);
     return rc;
 }
 
 void stage_close(struct stage *s)
 {
+    governor_stop(s->governor);
     shard_free(s->shard);
     backend_free(s->backend);
     weights_free(s->weights);

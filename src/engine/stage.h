@@ -4,10 +4,12 @@
 
 #include "model/shard.h"
 #include "plan/windows.h"
+#include "weights/governor.h"
 #include "weights/weights.h"
 
 struct stage {
     struct weights *weights;
+    struct governor *governor; // of the weights' memory; NULL: they take none of their own
     struct backend *backend;
     struct shard *shard;
     const struct window_table *table;
@@ -21,7 +23,7 @@ struct stage_options {
     struct observer observer;
     enum kv_type kv_type;
     int kv_pages, max_sessions, max_context, max_batch;
-    int max_outputs;   // as in shard_options, and the next
+    int max_outputs; // as in shard_options, and the next
     uint64_t reserved;
     struct weights_options weights;
 };

@@ -17,6 +17,8 @@
 #include "weights/tour.h"
 #include "weights/turn.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +34,7 @@ struct weights {
     struct piece {
         const uint8_t *lanes; // NULL: rows of the mapping
         struct arena memory;  // of lanes that were turned
+        int holders;          // of that memory
         bool needed;
         enum weights_place place;
     } * pieces;       // (gguf_n_pieces)
@@ -39,7 +42,9 @@ struct weights {
     struct layout_item *items;
     size_t n_needed, n_settled;
     struct weights_report report;
-    const struct kernels *kernels; // of the backend that settled
+    pthread_mutex_t lock;                       // of lanes that were turned, and what follows
+    uint64_t lanes_bytes, lanes_planned, limit; // of their memory: now, at first, at most
+    const struct kernels *kernels;              // of the backend that settled
     struct tour tour;
     bool learning;
     struct direct *direct; // NULL: mapped
@@ -53,6 +58,7 @@ int weights_open(struct weights **out, const struct gguf *g, const struct weight
     size_t n_pieces = gguf_n_pieces(g) + 1; // never an empty table
     struct weights *w = calloc(1, sizeof *w);
     if (w) {
+        pthread_mutex_init(&w->lock, NULL);
         w->pieces = calloc(n_pieces, sizeof *w->pieces);
         w->needed = calloc(n_pieces, sizeof *w->needed);
         w->items = calloc(n_pieces, sizeof *w->items);
@@ -62,6 +68,7 @@ int weights_open(struct weights **out, const struct gguf *g, const struct weight
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
     }
     w->g = g;
+    w->limit = UINT64_MAX;
     if (o)
         w->options = *o;
     int rc = mapping_open(&w->mapping, g, e);
@@ -87,28 +94,54 @@ void weights_free(struct weights *w)
     free(w->pieces);
     free(w->needed);
     free(w->items);
+    pthread_mutex_destroy(&w->lock);
     free(w);
 }
 
 // ---- using -------------------------------------------------------------------------------------
 
+// Lets go of lanes beyond the limit that nobody holds, the last ones first: their matrices are used
+// as rows of the mapped files from now on. Under lock.
+static void give_back(struct weights *w)
+{
+    for (size_t i = w->n_needed; i-- && w->lanes_bytes > w->limit;) {
+        struct piece *p = &w->pieces[w->needed[i]];
+        if (!p->memory.base || p->holders)
+            continue;
+        w->lanes_bytes -= p->memory.size;
+        p->lanes = NULL;
+        arena_fini(&p->memory);
+    }
+}
+
 static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
 {
-    const struct weights *w = ctx;
+    struct weights *w = ctx;
     if (w->direct)
         return direct_acquire(w->direct, piece, layout, e);
-    const uint8_t *lanes = w->pieces[piece].lanes; // what is mapped is there
-    *layout = lanes ? LAYOUT_LANES : LAYOUT_ROWS;
     if (w->prefetch)
         mapping_prefetch(w->mapping, w->prefetch, piece);
+    struct piece *p = &w->pieces[piece]; // what is mapped is there
+    pthread_mutex_lock(&w->lock);
+    const uint8_t *lanes = p->lanes;
+    p->holders += p->memory.base ? 1 : 0;
+    pthread_mutex_unlock(&w->lock);
+    *layout = lanes ? LAYOUT_LANES : LAYOUT_ROWS;
     return lanes ? lanes : mapping_rows(w->mapping, piece);
 }
 
 static void done(void *ctx, uint32_t piece)
 {
-    const struct weights *w = ctx;
-    if (w->direct)
+    struct weights *w = ctx;
+    struct piece *p = &w->pieces[piece];
+    if (w->direct) {
         direct_done(w->direct, piece);
+        return;
+    }
+    pthread_mutex_lock(&w->lock);
+    if (p->holders && !--p->holders)
+        give_back(w);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static int parts(void *ctx, uint32_t piece, const struct piece_part **out)
@@ -119,27 +152,39 @@ static int parts(void *ctx, uint32_t piece, const struct piece_part **out)
     return w->direct ? direct_parts(w->direct, piece, out) : 0;
 }
 
+// A row that lies in lanes.
+static bool row_in_lanes(struct weights *w, const struct weight *of, uint64_t at, uint8_t *out)
+{
+    pthread_mutex_lock(&w->lock);
+    const uint8_t *lanes = w->pieces[of->piece].lanes;
+    if (lanes)
+        lanes_take_row(of->type, out, lanes, of->row_bytes, (size_t)(at / of->row_bytes));
+    pthread_mutex_unlock(&w->lock);
+    return lanes;
+}
+
 static bool row(void *ctx, const struct weight *of, int32_t id, uint8_t *out, struct err *e)
 {
-    const struct weights *w = ctx;
-    const uint8_t *lanes = w->pieces[of->piece].lanes;
+    struct weights *w = ctx;
     uint64_t at = of->offset + (uint64_t)id * of->row_bytes;
-    if (lanes) {
-        lanes_take_row(of->type, out, lanes, of->row_bytes, (size_t)(at / of->row_bytes));
-    } else if (!w->direct) {
+    if (w->direct ? direct_row(w->direct, of->piece, at, of->row_bytes, out)
+                  : row_in_lanes(w, of, at, out))
+        return true;
+    if (!w->direct) {
         memcpy(out, mapping_rows(w->mapping, of->piece) + at, of->row_bytes);
-    } else if (!direct_row(w->direct, of->piece, at, of->row_bytes, out)) {
-        struct gguf_piece p = gguf_piece_at(w->g, of->piece);
-        if (disk_read_full(gguf_part_fd(w->g, p.tensor->part), out, of->row_bytes,
-                           (int64_t)(p.offset + at))) {
-            if (!gguf_unchanged(w->g, e)) // else it says why
-                err_errno(e, ERR_FAILED,
-                          "%s: the row of a token cannot be read; look after the disk",
-                          gguf_part_path(w->g, p.tensor->part));
-            return false;
-        }
+        return true;
     }
-    return true;
+    struct gguf_piece p = gguf_piece_at(w->g, of->piece);
+    if (!disk_read_full(gguf_part_fd(w->g, p.tensor->part), out, of->row_bytes,
+                        (int64_t)(p.offset + at)))
+        return true;
+    int why = errno;
+    if (weights_check(w, e)) // the file was cut short
+        return false;
+    errno = why;
+    err_errno(e, ERR_FAILED, "%s: the row of a token cannot be read; look after the disk",
+              gguf_part_path(w->g, p.tensor->part));
+    return false;
 }
 
 struct piece_source weights_source(struct weights *w)
@@ -345,8 +390,10 @@ static int settle_mapped(struct weights *w, struct backend *b, struct err *e)
         struct turn_matrix *m = &turn.matrices[turn.n_matrices++];
         *m = matrix_of(w, w->needed[i]);
         m->lanes = p->memory.base;
+        w->lanes_bytes += p->memory.size;
     }
     turn_run(&turn, b);
+    w->lanes_planned = w->lanes_bytes;
     rc = mapping_check(w->mapping, e); // else zeros may have been turned
     // The rows are not looked at again; their pages are the first that the system may take.
     for (size_t i = w->n_settled; i < w->n_needed; i++)
@@ -477,17 +524,29 @@ void weights_visit(struct weights *w, int stop, int next)
 
 void weights_limit(struct weights *w, uint64_t bytes)
 {
-    if (w->direct)
+    if (w->direct) {
         direct_limit(w->direct, bytes);
+        return;
+    }
+    pthread_mutex_lock(&w->lock);
+    w->limit = bytes;
+    give_back(w);
+    pthread_mutex_unlock(&w->lock);
 }
 
 struct weights_status weights_status(struct weights *w)
 {
-    struct weights_status s = {.residency = RESIDENCY_MMAP,
-                               .resident = w->report.lanes.bytes,
-                               .wanted = w->report.lanes.bytes};
-    if (w->direct)
+    struct weights_status s;
+    if (w->direct) {
         direct_status(w->direct, &s);
+        return s;
+    }
+    pthread_mutex_lock(&w->lock);
+    s = (struct weights_status){.residency = RESIDENCY_MMAP,
+                                .resident = w->lanes_bytes,
+                                .wanted = w->lanes_planned,
+                                .governed = w->lanes_bytes < w->lanes_planned};
+    pthread_mutex_unlock(&w->lock);
     return s;
 }
 

@@ -147,6 +147,31 @@ static void a_lower_limit_streams_more_and_gives_the_same_bits(void **state)
     free(got);
 }
 
+static void less_and_less(struct rig *r, int pass)
+{
+    struct weights_status before = weights_status(r->weights);
+    weights_limit(r->weights, before.wanted * (uint64_t)(PASSES - 1 - pass) / (PASSES - 1));
+    struct weights_status s = weights_status(r->weights);
+    assert_true(before.wanted > 0 && s.resident <= before.resident);
+    assert_true(pass < PASSES - 1 || (!s.resident && s.governed));
+}
+
+static void lanes_of_mapped_weights_are_let_go_of(void **state)
+{
+    (void)state;
+    int n, m;
+    struct weights_status s;
+    struct rig_options o = options(RESIDENCY_AUTO, UINT64_MAX);
+    o.weights.form = WEIGHTS_LANES;
+    float *want = logits(&o, NULL, &s, &n);
+    assert_int_equal(s.residency, RESIDENCY_MMAP);
+    float *got = logits(&o, less_and_less, &s, &m);
+    assert_int_equal(m, n);
+    assert_memory_equal(got, want, (size_t)n * sizeof *want);
+    free(want);
+    free(got);
+}
+
 static void a_higher_limit_lets_weights_come_back_as_they_are_used(void **state)
 {
     (void)state;
@@ -296,6 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bits_are_the_same_whatever_is_resident),
         cmocka_unit_test(a_lower_limit_streams_more_and_gives_the_same_bits),
+        cmocka_unit_test(lanes_of_mapped_weights_are_let_go_of),
         cmocka_unit_test(a_higher_limit_lets_weights_come_back_as_they_are_used),
         cmocka_unit_test(limits_may_move_while_it_computes),
         cmocka_unit_test(lanes_of_a_sidecar_are_streamed),
