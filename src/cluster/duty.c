@@ -65,8 +65,11 @@ void duty_model_close(struct duty_model *m)
     m->gguf = NULL;
 }
 
+// A file that changed since the last ring is opened anew: its owner may have put it right.
 static int model_have(struct duty_model *m, struct err *e)
 {
+    if (m->gguf && gguf_unchanged(m->gguf, NULL))
+        duty_model_close(m);
     int rc = m->gguf ? 0 : gguf_open(&m->gguf, m->path, e);
     if (!rc && !m->model)
         rc = model_open(&m->model, m->gguf, e);
