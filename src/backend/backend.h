@@ -51,6 +51,11 @@ struct piece_source {
     int (*parts)(void *ctx, uint32_t piece, const struct piece_part **out);
     // Copies row `id` of a matrix as it is in the file, without waiting for the others.
     bool (*row)(void *ctx, const struct weight *w, int32_t id, uint8_t *out, struct err *e);
+    // How many pieces of experts a list may hold at a time, as far as the stack goes that `piece`
+    // is of; at least 1. Asked when a product with it is recorded.
+    int (*at_once)(void *ctx, uint32_t piece);
+    // The piece of an expert will be acquired soon: reading it may begin. Never blocks.
+    void (*want)(void *ctx, uint32_t piece);
 };
 
 // A matrix (n_out rows of n_in) or a vector (n_out = 1) inside a piece.
@@ -257,9 +262,12 @@ void op_route(struct list *l, const struct routing *r, struct buf *logits,
 // out (n * n_used, n_out): each row of x times the matrices of its experts. `first` is expert 0's,
 // expert e's is like it in piece first->piece + e. x is (n, n_in), or with per_expert (n * n_used,
 // n_in). The list asks for the pieces of the experts that are in use by itself, once they are
-// known, and is done with them when it is through.
+// known, and is done with them when it is through; where the source lets so few be held that this
+// cannot be for all of them at once, in waves.
 void op_expert_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *first,
                       const struct routing *r, bool per_expert, int n);
+// In how many waves, when so many experts may be in use; each takes three operations of the list.
+int list_waves(int at_once, int in_use);
 // x (n * n_used, width) += each row's expert's row of bias: F32, n_experts rows of width.
 void op_expert_bias(struct list *l, struct buf *x, const struct weight *bias,
                     const struct routing *r, int n);

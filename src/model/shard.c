@@ -29,6 +29,7 @@
 enum {
     LAYER_MAX_OPS = 64, // recorded for one layer, waiting for its pieces included
     PART_OPS = 3,       // of a part of a matrix: waiting, multiplying, letting go
+    WAVE_OPS = 3,       // of some experts of a product: the same
     OUTPUT_ROWS = 32,   // rows of logits computed at once
 };
 
@@ -190,8 +191,9 @@ static int new_buffers(struct shard *s, struct err *e)
     return rc;
 }
 
-// n_parts: of matrices that come in parts, in one window at most.
-static struct list_limits list_limits_of(const struct shard *s, int n_parts)
+// n_parts: of matrices that come in parts, n_waves: of experts beyond one for each product; in one
+// window at most.
+static struct list_limits list_limits_of(const struct shard *s, int n_parts, int n_waves)
 {
     const struct hparams *h = &s->model->h;
     int longest = 0, widest = 0;
@@ -202,7 +204,7 @@ static struct list_limits list_limits_of(const struct shard *s, int n_parts)
         widest = s->plan[i].width > widest ? s->plan[i].width : widest;
     struct list_limits limits = {
         .max_rows = s->options.max_batch,
-        .max_ops = (longest + 1) * LAYER_MAX_OPS + n_parts * PART_OPS,
+        .max_ops = (longest + 1) * LAYER_MAX_OPS + n_parts * PART_OPS + n_waves * WAVE_OPS,
         .max_pieces = (longest + 1) * LAYER_MAX_TENSORS + n_parts,
         .max_width = widest,
         .max_heads = h->n_heads,
@@ -219,9 +221,9 @@ static struct list_limits list_limits_of(const struct shard *s, int n_parts)
     return limits;
 }
 
-static int new_list(struct shard *s, int n_parts, struct err *e)
+static int new_list(struct shard *s, int n_parts, int n_waves, struct err *e)
 {
-    struct list_limits limits = list_limits_of(s, n_parts);
+    struct list_limits limits = list_limits_of(s, n_parts, n_waves);
     struct piece_source source = weights_source(s->weights);
     return list_new(&s->list, s->backend, &limits, &source, e);
 }
@@ -231,7 +233,7 @@ static struct weights_others plan_memory(struct shard *s)
 {
     const struct shard_options *o = &s->options;
     const struct hparams *h = &s->model->h;
-    struct list_limits limits = list_limits_of(s, 0);
+    struct list_limits limits = list_limits_of(s, 0, 0);
     size_t batch = (size_t)o->max_batch, words = 0;
     for (int i = 0; i < s->n_buffers; i++)
         words += batch * (size_t)s->plan[i].width;
@@ -354,15 +356,35 @@ static int learn_tour(struct shard *s, struct err *e)
     return 0;
 }
 
-// Lists that wait for each part are longer.
+// Of the largest batch in one window at most, beyond one for each product with experts.
+static int most_waves(const struct shard *s)
+{
+    struct piece_source source = weights_source(s->weights);
+    int most = 0;
+    for (int i = 0; i < s->options.n_windows && source.at_once; i++) {
+        int n = 0;
+        for (int layer = s->windows[i].lo; layer < s->windows[i].hi; layer++) {
+            const struct layer *y = &s->model->layers[layer];
+            for (int k = 0; k < y->n_pieces; k++)
+                if (y->pieces[k].on_demand)
+                    n +=
+                        list_waves(source.at_once(source.ctx, y->pieces[k].first), y->pieces[k].n) -
+                        1;
+        }
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+// Lists that wait for each part, or for some experts after the others, are longer.
 static int lengthen_list(struct shard *s, struct err *e)
 {
-    int n_parts = weights_most_parts(s->weights);
-    if (!n_parts)
+    int n_parts = weights_most_parts(s->weights), n_waves = most_waves(s);
+    if (!n_parts && !n_waves)
         return 0;
     list_free(s->list);
     s->list = NULL;
-    return new_list(s, n_parts, e);
+    return new_list(s, n_parts, n_waves, e);
 }
 
 int shard_new(struct shard **out, const struct model *m, struct weights *w, struct backend *b,
@@ -385,7 +407,7 @@ int shard_new(struct shard **out, const struct model *m, struct weights *w, stru
     s->n_buffers = buffers_plan(&s->b, &m->h, s->plan);
     struct weights_others others = plan_memory(s);
     if ((rc = weights_room(w, &others, e)) || (rc = new_cache(s, e)) || (rc = new_buffers(s, e)) ||
-        (rc = new_list(s, 0, e)) || (rc = new_angles(s, e))) {
+        (rc = new_list(s, 0, 0, e)) || (rc = new_angles(s, e))) {
         shard_free(s);
         return rc;
     }

@@ -11,14 +11,57 @@
 
 const int expert_rig_threads[RIG_THREADS] = {1, 2, 3, 4};
 
+static int at_once(void *ctx, uint32_t piece)
+{
+    const struct expert_rig *t = ctx;
+    assert_true(t->expert[piece]);
+    return t->at_once;
+}
+
+static void want(void *ctx, uint32_t piece)
+{
+    struct expert_rig *t = ctx;
+    assert_true(t->expert[piece]);
+    assert_int_equal(t->held[piece], 0);
+    t->n_wanted += !t->wanted[piece];
+    t->wanted[piece] = true;
+    assert_in_range(t->n_held + t->n_wanted, 1, t->at_once);
+}
+
+// An expert's piece is acquired where that is limited.
+static void count_in(struct expert_rig *t, uint32_t piece)
+{
+    assert_true(t->wanted[piece]);
+    t->wanted[piece] = false;
+    t->n_wanted--;
+    t->n_held++;
+    t->most_held = t->n_held > t->most_held ? t->n_held : t->most_held;
+    t->computed = true;
+    assert_in_range(t->n_held, 1, t->at_once);
+}
+
+// .. and given back.
+static void count_out(struct expert_rig *t)
+{
+    int most = t->left < t->at_once ? t->left : t->at_once;
+    t->n_behind += t->computed && t->n_held + t->n_wanted < most;
+    t->computed = false;
+    t->n_held--;
+    t->left--;
+}
+
 static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, struct err *e)
 {
     struct expert_rig *t = ctx;
     if (t->n_acquired++ == t->fails_at) {
         err_set(e, ERR_UNREACHABLE, "piece %u is on a disk that is gone", (unsigned)piece);
+        memset(t->wanted, 0, sizeof t->wanted); // the run is over
+        t->n_wanted = 0;
         return NULL;
     }
     assert_in_range(piece, 0, t->n_pieces - 1);
+    if (t->at_once && t->expert[piece])
+        count_in(t, piece);
     t->held[piece]++;
     t->times[piece]++;
     *layout = t->layouts[piece];
@@ -27,25 +70,37 @@ static const uint8_t *acquire(void *ctx, uint32_t piece, enum layout *layout, st
 
 static void done(void *ctx, uint32_t piece)
 {
-    ((struct expert_rig *)ctx)->held[piece]--;
+    struct expert_rig *t = ctx;
+    if (t->at_once && t->expert[piece])
+        count_out(t);
+    t->held[piece]--;
 }
 
 void expert_rig_open(struct expert_rig *t, int n_threads)
 {
+    expert_rig_open_limited(t, n_threads, 0);
+}
+
+void expert_rig_open_limited(struct expert_rig *t, int n_threads, int limit)
+{
     struct err e = {0};
-    *t = (struct expert_rig){.fails_at = -1};
+    *t = (struct expert_rig){.fails_at = -1, .at_once = limit};
     rng_init(&t->rng, 11);
     struct backend_options o = {.n_threads = n_threads, .isa = ISA_COUNT};
     assert_ok(backend_open_cpu(&t->b, &o, &e), &e);
     struct list_limits limits = {.max_rows = RIG_ROWS,
-                                 .max_ops = 64,
+                                 .max_ops = 512,
                                  .max_pieces = RIG_PIECES,
                                  .max_width = RIG_WIDTH,
                                  .max_heads = 1,
                                  .max_head_dim = 2,
                                  .max_experts = RIG_EXPERTS,
                                  .max_experts_used = RIG_USED};
-    struct piece_source source = {.ctx = t, .acquire = acquire, .done = done};
+    struct piece_source source = {.ctx = t,
+                                  .acquire = acquire,
+                                  .done = done,
+                                  .at_once = limit ? at_once : NULL,
+                                  .want = limit ? want : NULL};
     assert_ok(list_new(&t->l, t->b, &limits, &source, &e), &e);
 }
 
@@ -125,6 +180,7 @@ struct weight expert_rig_experts(struct expert_rig *t, uint32_t type, int n_in, 
         for (size_t r = 0; turn && r < rows; r += LANE_ROWS)
             lanes_pack(type, turned + r * row_bytes, data + r * row_bytes, row_bytes,
                        rows - r < LANE_ROWS ? (int)(rows - r) : LANE_ROWS);
+        t->expert[t->n_pieces] = n_experts > 1;
         t->layouts[t->n_pieces] = turn ? LAYOUT_LANES : LAYOUT_ROWS;
         t->pieces[t->n_pieces++] = turn ? turned : data;
         free(turn ? data : turned);

@@ -18,9 +18,19 @@ struct expert_rig {
     int held[RIG_PIECES], times[RIG_PIECES]; // acquired and not returned; acquired at all
     int n_pieces, n_acquired;
     int fails_at; // the n-th acquire fails; -1: none
+
+    // Where few pieces of experts may be held at a time; 0: any number, and nobody asks.
+    int at_once, n_held, most_held, n_wanted;
+    bool expert[RIG_PIECES], wanted[RIG_PIECES]; // is one's; was announced and not acquired yet
+    int left;     // that will be acquired or are held; set by who looks at n_behind
+    int n_behind; // times that a wave was given back and less was on its way than there is room for
+    bool computed; // with what is held
 };
 
 void expert_rig_open(struct expert_rig *t, int n_threads);
+// So few pieces of experts may be held at a time, or be announced, which all have to be: whatever
+// lists do beyond that fails the test.
+void expert_rig_open_limited(struct expert_rig *t, int n_threads, int at_once);
 void expert_rig_close(struct expert_rig *t);
 // Runs the list and checks that every piece was given back.
 void expert_rig_run(struct expert_rig *t);

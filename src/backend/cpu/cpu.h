@@ -75,11 +75,19 @@ enum {
     EXPERT_SETS = 2,  // matrices of each expert that a plan holds: gate and up
 };
 
+// A wave of a product with experts: of those in use, `n` from `first` on, at most.
+struct wave {
+    int first, n;
+};
+
 // How a product with experts is shared out: units are blocks of rows of one expert.
 struct expert_share {
     struct experts *plan;
+    struct wave wave;
     uint32_t first[EXPERT_SETS]; // pieces, when they are asked for
     int set, n_sets;
+    int at_once; // pieces that may be held or on their way, when they are asked for
+    int next;    // the operation that asks next for matrices of the same choice; 0: none
     int n_used, n_experts;
     int blocks, block_rows; // of an expert
     bool per_expert;
@@ -161,6 +169,7 @@ struct experts {
     // While recording.
     struct buf *ids; // whose plan it is; NULL: nobody's, or the ids were written again
     int n, n_used, n_experts;
+    struct wave wave;
     int asked;       // the operation that asks for the pieces
     bool multiplied; // by a product of this phase: to be let go of in the next
 
@@ -201,6 +210,10 @@ struct list {
 
     struct experts experts[EXPERT_PLANS];
     int next_experts;
+    // The last choice whose experts were asked for, as far as it holds, and the operation that did;
+    // 0: none.
+    struct buf *choice;
+    int asked;
     struct expert_scratch *expert_scratch; // (n_threads)
 
     // Quantized activations, a buffer for each act; valid while `of` holds what was quantized.

@@ -11,12 +11,20 @@
 //     products |                                | gate: e0 e0 e3 e3 .. | up |
 //     let go   |                                                            | thread 0, on the side
 //
+// Where few pieces can be held at a time (piece_source.at_once), a product is done in waves of the
+// experts in use, and gate and up have waves of their own. A wave takes half of what may be held;
+// the rest is for what comes next, which is announced first, so that it is read meanwhile:
+//
+//     wave 0   | ask gate: e0 e3, announce e4 e7 | multiply |
+//     wave 1                                                | let go, ask gate: e4 e7, announce ..
+//
 // A sum's bits depend on none of it: a kernel's do not depend on how many rows it is given.
 #include "backend/cpu/cpu.h"
 #include "base/arith.h"
 #include "base/check.h"
 #include "kernels/lanes.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum {
@@ -114,16 +122,48 @@ static struct slot *slot_of(const struct list *l, const struct experts *x, int s
     return &x->slots[(size_t)set * (size_t)l->limits.max_experts + (size_t)expert];
 }
 
+// The experts of a wave: how many there are, from in_use[first] on.
+static int wave_length(const struct experts *x, struct wave w)
+{
+    int left = x->n_in_use - w.first;
+    return left <= 0 ? 0 : left < w.n ? left : w.n;
+}
+
+// Tells what will be acquired: the matrices of this wave, and of those after it as many as may be
+// on their way besides.
+static void announce(const struct list *l, const struct op *op)
+{
+    const struct experts *x = op->experts.plan;
+    int room = op->experts.at_once;
+    for (const struct op *ask = op;; ask = &l->ops[ask->experts.next]) {
+        const struct expert_share *s = &ask->experts;
+        int n = wave_length(x, s->wave);
+        for (int set = 0; set < s->n_sets; set++)
+            for (int i = 0; i < n; i++) {
+                if (!room--)
+                    return;
+                l->weights.want(l->weights.ctx,
+                                s->first[set] + (uint32_t)x->in_use[s->wave.first + i]);
+            }
+        if (!s->next)
+            return;
+    }
+}
+
 static void run_ask(struct list *l, struct op *op, struct range units, int thread)
 {
     (void)units, (void)thread;
     const struct expert_share *s = &op->experts;
     struct experts *x = s->plan;
     sort_uses(x, (const int32_t *)op->a->memory.base, op->n * s->n_used, s->n_experts);
+    if (l->weights.want)
+        announce(l, op);
+    int n = wave_length(x, s->wave);
     for (int set = 0; set < s->n_sets; set++)
-        for (int i = 0; i < x->n_in_use; i++) {
-            struct slot *slot = slot_of(l, x, set, x->in_use[i]);
-            slot->piece = s->first[set] + (uint32_t)x->in_use[i];
+        for (int i = 0; i < n; i++) {
+            int expert = x->in_use[s->wave.first + i];
+            struct slot *slot = slot_of(l, x, set, expert);
+            slot->piece = s->first[set] + (uint32_t)expert;
             if (!list_acquire(l, slot))
                 return;
         }
@@ -155,6 +195,7 @@ void experts_forget(struct list *l)
         l->experts[i].ids = NULL;
         l->experts[i].multiplied = false;
     }
+    l->choice = NULL;
 }
 
 void experts_changed(struct list *l, const struct buf *u)
@@ -162,6 +203,8 @@ void experts_changed(struct list *l, const struct buf *u)
     for (int i = 0; i < EXPERT_PLANS; i++)
         if (l->experts[i].ids == u)
             l->experts[i].ids = NULL;
+    if (l->choice == u)
+        l->choice = NULL;
 }
 
 bool experts_are_done(const struct experts *x, const struct op *op)
@@ -177,37 +220,73 @@ void experts_record_let_go(struct list *l, struct experts *x, struct op *op)
     x->multiplied = false;
 }
 
-// The plan that holds the matrices from piece `first` on, and as which of its sets: the last one
-// where it is for the same choice and can still ask for more, as gate's can for up.
-static struct experts *plan_for(struct list *l, uint32_t first, const struct routing *r, int n,
-                                int *set)
+// Experts that a wave takes, of as many as may be in use.
+static int wave_size(int at_once, int in_use)
+{
+    int half = at_once < 2 ? 1 : at_once / 2;
+    return half < in_use ? half : in_use;
+}
+
+int list_waves(int at_once, int in_use)
+{
+    int wave = wave_size(at_once, in_use);
+    return (in_use + wave - 1) / wave;
+}
+
+// Records asking for one more wave of a choice, after all that is held was let go of where little
+// can be held.
+static struct experts *new_plan(struct list *l, const struct expert_share *s,
+                                const struct routing *r, int n)
+{
+    struct experts *x = s->plan;
+    struct op *op = list_next(l, run_ask, SPLIT_FIRST, n, r->n_used);
+    struct op *last = l->choice == r->ids ? &l->ops[l->asked] : NULL;
+    op->a = r->ids;
+    op->experts = *s;
+    op_reads(op, r->ids, r->n_used);
+    for (int i = 0; i < EXPERT_PLANS; i++)
+        if (&l->experts[i] == x || l->weights.at_once)
+            op_writes(op, &l->experts[i].mark, OPERAND_ELSEWHERE);
+    list_commit(l, op);
+    x->ids = l->choice = r->ids;
+    x->n = n;
+    x->n_used = r->n_used;
+    x->n_experts = r->n_experts;
+    x->wave = s->wave;
+    x->asked = l->asked = l->n_ops - 1;
+    if (last && last->n == n && last->experts.n_used == r->n_used &&
+        last->experts.n_experts == r->n_experts)
+        last->experts.next = l->asked;
+    return x;
+}
+
+// The plan that holds a wave of the matrices from piece `first` on, and as which of its sets: the
+// last one where it is for the same choice and can still ask for more, as gate's can for up.
+static struct experts *plan_for(struct list *l, uint32_t first, const struct routing *r,
+                                struct wave wave, int at_once, int n, int *set)
 {
     for (int i = 0; i < EXPERT_PLANS; i++) {
         struct experts *x = &l->experts[i];
         struct expert_share *s = &l->ops[x->asked].experts;
         if (x->ids != r->ids || x->n != n || x->n_used != r->n_used ||
-            x->n_experts != r->n_experts || s->n_sets == EXPERT_SETS)
+            x->n_experts != r->n_experts || x->wave.first != wave.first || x->wave.n != wave.n ||
+            s->n_sets == EXPERT_SETS || wave.n > at_once / (s->n_sets + 1) ||
+            wave.n > s->at_once / (s->n_sets + 1))
             continue;
         *set = s->n_sets++;
         s->first[*set] = first;
         return x;
     }
-    struct experts *x = &l->experts[l->next_experts];
+    struct expert_share s = {.plan = &l->experts[l->next_experts],
+                             .wave = wave,
+                             .first = {first},
+                             .n_sets = 1,
+                             .at_once = at_once,
+                             .n_used = r->n_used,
+                             .n_experts = r->n_experts};
     l->next_experts = (l->next_experts + 1) % EXPERT_PLANS;
-    struct op *op = list_next(l, run_ask, SPLIT_FIRST, n, r->n_used);
-    op->a = r->ids;
-    op->experts = (struct expert_share){
-        .plan = x, .first = {first}, .n_sets = 1, .n_used = r->n_used, .n_experts = r->n_experts};
-    op_reads(op, r->ids, r->n_used);
-    op_writes(op, &x->mark, OPERAND_ELSEWHERE);
-    list_commit(l, op);
-    x->ids = r->ids;
-    x->n = n;
-    x->n_used = r->n_used;
-    x->n_experts = r->n_experts;
-    x->asked = l->n_ops - 1;
     *set = 0;
-    return x;
+    return new_plan(l, &s, r, n);
 }
 
 // ---- products ----------------------------------------------------------------------------------
@@ -321,8 +400,9 @@ static void multiply(struct list *l, const struct op *op, int expert, struct ran
 static void run_expert_matmul(struct list *l, struct op *op, struct range r, int thread)
 {
     const struct expert_share *s = &op->experts;
-    while (r.lo < r.hi && r.lo / s->blocks < s->plan->n_in_use) {
-        int i = r.lo / s->blocks, block = r.lo % s->blocks;
+    int n = wave_length(s->plan, s->wave);
+    while (r.lo < r.hi && r.lo / s->blocks < n) {
+        int i = s->wave.first + r.lo / s->blocks, block = r.lo % s->blocks;
         int end = block + r.hi - r.lo < s->blocks ? block + r.hi - r.lo : s->blocks;
         int hi = end * s->block_rows < op->w.n_out ? end * s->block_rows : op->w.n_out;
         multiply(l, op, s->plan->in_use[i], (struct range){block * s->block_rows, hi}, thread);
@@ -332,54 +412,78 @@ static void run_expert_matmul(struct list *l, struct op *op, struct range r, int
 
 _Static_assert(STEP_ROWS % LANE_ROWS == 0, "blocks begin at groups of rows");
 
-// Cuts the matrices of as many experts as may be in use into blocks. Every row's experts are
-// different ones, so it is known how many that are where there is one row, or all are used.
-static void share_out(const struct list *l, struct op *op, const struct weight *w)
+// How many experts may be in use.
+static int most_in_use(int n, const struct routing *r)
+{
+    int n_uses = n * r->n_used;
+    return n_uses < r->n_experts ? n_uses : r->n_experts;
+}
+
+// Cuts the matrices of as many experts of a wave as may be in use into blocks, each for `each` rows
+// or so. Every row's experts are different ones, so it is known how many that are where there is
+// one row, or all are used.
+static void share_out(const struct list *l, struct op *op, const struct weight *w, int each)
 {
     struct expert_share *s = &op->experts;
-    int n_threads = l->backend->n_threads, n_uses = op->n * s->n_used, n_out = w->n_out;
-    int in_use = n_uses < s->n_experts ? n_uses : s->n_experts, each = n_uses / in_use;
+    int n_threads = l->backend->n_threads, n_out = w->n_out;
     bool known = op->n == 1 || s->n_used == s->n_experts;
-    int rows = list_step(l, (int64_t)n_out * in_use, (int64_t)w->row_bytes, each);
+    int rows = list_step(l, (int64_t)n_out * s->wave.n, (int64_t)w->row_bytes, each);
     rows = !known && rows < GATHER_ROWS ? GATHER_ROWS : rows;
     s->blocks = (n_out + rows - 1) / rows;
     rows = (n_out + s->blocks - 1) / s->blocks;
     s->block_rows = (rows + STEP_ROWS - 1) / STEP_ROWS * STEP_ROWS;
     s->blocks = (n_out + s->block_rows - 1) / s->block_rows;
-    op->units = in_use * s->blocks;
+    op->units = s->wave.n * s->blocks;
     op->step = 1;
     op->cost = (int64_t)w->row_bytes * s->block_rows * each;
     bool shares = known && n_threads > 1 && op->units >= SHARED_STEPS * n_threads;
     op->split = shares && op->units <= SHARES_MAX_STEPS ? SPLIT_SHARES : SPLIT_OWN;
 }
 
-void op_expert_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *first,
-                      const struct routing *r, bool per_expert, int n)
+// The product with one wave of the experts. `in` is x as the kernels want it.
+static void record_wave(struct list *l, struct buf *out, struct buf *in, const struct weight *first,
+                        const struct routing *r, const struct expert_share *s, int n)
 {
-    int width = per_expert ? r->n_used * first->n_in : first->n_in, set;
-    CHECK(kernels_can(first->type) && width <= l->limits.max_width);
-    CHECK(r->n_used > 0 && r->n_used <= l->limits.max_experts_used);
-    CHECK(r->n_used <= r->n_experts && r->n_experts <= l->limits.max_experts);
-    if (!n)
-        return;
-    observe_experts(l, x, first, r, per_expert, n);
     enum act act = l->backend->kernels->format[first->type].act;
-    struct buf *in = list_quantized(l, x, width, n, act);
-    struct experts *plan = plan_for(l, first->piece, r, n, &set);
+    int width = s->per_expert ? r->n_used * first->n_in : first->n_in, set;
+    struct experts *plan = plan_for(l, first->piece, r, s->wave, s->at_once, n, &set);
     struct op *op = list_next(l, run_expert_matmul, SPLIT_OWN, n, first->n_out);
-    op->experts = (struct expert_share){.plan = plan,
-                                        .set = set,
-                                        .n_used = r->n_used,
-                                        .n_experts = r->n_experts,
-                                        .per_expert = per_expert};
+    op->experts = *s;
+    op->experts.plan = plan;
+    op->experts.set = set;
     op->w = *first;
     op->out = out;
     op->a = in;
     op->act = act;
-    share_out(l, op, first);
+    share_out(l, op, first, n * r->n_used / most_in_use(n, r));
     op_reads(op, &plan->mark, OPERAND_ELSEWHERE);
     op_reads(op, in, act == ACT_F32 ? width : OPERAND_ELSEWHERE);
     op_writes(op, out, r->n_used * first->n_out);
     list_commit(l, op);
     plan->multiplied = true;
+}
+
+void op_expert_matmul(struct list *l, struct buf *out, struct buf *x, const struct weight *first,
+                      const struct routing *r, bool per_expert, int n)
+{
+    int width = per_expert ? r->n_used * first->n_in : first->n_in;
+    CHECK(kernels_can(first->type) && width <= l->limits.max_width);
+    CHECK(r->n_used > 0 && r->n_used <= l->limits.max_experts_used);
+    CHECK(r->n_used <= r->n_experts && r->n_experts <= l->limits.max_experts);
+    const struct piece_source *source = &l->weights;
+    int at_once = source->at_once ? source->at_once(source->ctx, first->piece) : INT_MAX;
+    if (!n)
+        return;
+    observe_experts(l, x, first, r, per_expert, n);
+    struct buf *in = list_quantized(l, x, width, n, l->backend->kernels->format[first->type].act);
+    struct expert_share s = {.at_once = at_once,
+                             .n_used = r->n_used,
+                             .n_experts = r->n_experts,
+                             .per_expert = per_expert};
+    int in_use = most_in_use(n, r), size = wave_size(at_once, in_use);
+    for (s.wave.first = 0; s.wave.first < in_use; s.wave.first += size) {
+        int left = in_use - s.wave.first;
+        s.wave.n = left < size ? left : size;
+        record_wave(l, out, in, first, r, &s, n);
+    }
 }
