@@ -52,7 +52,8 @@ struct piece_source {
     // Copies row `id` of a matrix as it is in the file, without waiting for the others.
     bool (*row)(void *ctx, const struct weight *w, int32_t id, uint8_t *out, struct err *e);
     // How many pieces of experts a list may hold at a time, as far as the stack goes that `piece`
-    // is of; at least 1. Asked when a product with it is recorded.
+    // is of; at least 1. Asked when a product with it is recorded, and then never less than it was
+    // when the list was made.
     int (*at_once)(void *ctx, uint32_t piece);
     // The piece of an expert will be acquired soon: reading it may begin. Never blocks.
     void (*want)(void *ctx, uint32_t piece);

@@ -365,11 +365,9 @@ static int most_waves(const struct shard *s)
         int n = 0;
         for (int layer = s->windows[i].lo; layer < s->windows[i].hi; layer++) {
             const struct layer *y = &s->model->layers[layer];
-            for (int k = 0; k < y->n_pieces; k++)
-                if (y->pieces[k].on_demand)
-                    n +=
-                        list_waves(source.at_once(source.ctx, y->pieces[k].first), y->pieces[k].n) -
-                        1;
+            for (const struct layer_pieces *p = y->pieces; p < y->pieces + y->n_pieces; p++)
+                if (p->on_demand)
+                    n += list_waves(source.at_once(source.ctx, p->first), p->n) - 1;
         }
         most = n > most ? n : most;
     }
