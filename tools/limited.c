@@ -34,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096, STATUS_OWN = 125, EMPTYING_TRIES = 500 };
+enum { PATH_BYTES = 4096, STATUS_OWN = 125, EMPTYING_TRIES = 500, LOCKED_EACH = 10 };
 
 struct sample {
     uint64_t anon, locked, file, swap, available; // bytes
@@ -48,8 +48,8 @@ struct limited {
     char group[PATH_BYTES], inner[PATH_BYTES]; // the limited one; that of the command
     FILE *samples;
     int64_t began_ns;
-    struct sample before, peak; // .available of the peak: the least
-    uint64_t peak_together, n_samples;
+    struct sample before, peak;                // .available of the peak: the least
+    uint64_t peak_together, n_samples, locked; // as looked at last
 };
 
 static void fail(const char *format, ...)
@@ -275,8 +275,27 @@ static uint64_t more(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-// What the processes say of themselves. Of one that has locked anonymous memory too, its locked
-// pages of files and shared memory are counted too high, by no more than the files it has mapped.
+// Pages of files and shared memory that a process has locked: of each mapping with locked pages,
+// what is there and not anonymous.
+static uint64_t locked_of(const char *folder)
+{
+    FILE *f = open_in(folder, "smaps", "r");
+    char line[PATH_BYTES];
+    uint64_t sum = 0, there = 0, anonymous = 0, n;
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "Rss: %" SCNu64, &n) == 1)
+            there = n;
+        else if (sscanf(line, "Anonymous: %" SCNu64, &n) == 1)
+            anonymous = n;
+        else if (sscanf(line, "Locked: %" SCNu64, &n) == 1 && n && there > anonymous)
+            sum += (there - anonymous) << 10;
+    }
+    if (f)
+        fclose(f);
+    return sum;
+}
+
+// What the processes say of themselves; of locked pages not each time, because that takes long.
 static void add_processes(const struct limited *l, struct sample *s)
 {
     FILE *f = open_in(l->inner, "cgroup.procs", "r");
@@ -284,12 +303,9 @@ static void add_processes(const struct limited *l, struct sample *s)
     while (f && fscanf(f, "%d", &pid) == 1) {
         char folder[32];
         snprintf(folder, sizeof folder, "/proc/%d", pid);
-        uint64_t locked = number_of(folder, "status", "VmLck");
-        uint64_t mapped = locked ? number_of(folder, "status", "RssFile") +
-                                       number_of(folder, "status", "RssShmem")
-                                 : 0;
         s->anon += number_of(folder, "status", "RssAnon");
-        s->locked += locked < mapped ? locked : mapped;
+        if (l->n_samples % LOCKED_EACH == 0 && number_of(folder, "status", "VmLck"))
+            s->locked += locked_of(folder);
     }
     if (f)
         fclose(f);
@@ -306,6 +322,9 @@ static void take_sample(struct limited *l)
     };
     struct sample *p = &l->peak;
     add_processes(l, &s);
+    if (l->n_samples % LOCKED_EACH == 0)
+        l->locked = s.locked;
+    s.locked = l->locked;
     // The group adds up late what its processors count; processes that end are no longer there.
     s.anon = more(s.anon, number_of(group, "memory.stat", l->v2 ? "anon" : "total_rss"));
     p->anon = more(p->anon, s.anon);
