@@ -325,14 +325,15 @@ static void take_sample(struct limited *l)
     if (l->n_samples % LOCKED_EACH == 0)
         l->locked = s.locked;
     s.locked = l->locked;
-    // The group adds up late what its processors count; processes that end are no longer there.
-    s.anon = more(s.anon, number_of(group, "memory.stat", l->v2 ? "anon" : "total_rss"));
-    p->anon = more(p->anon, s.anon);
+    // The group adds up late, up to seconds, what its processors count; but a process that has just
+    // ended is no longer among the others.
+    uint64_t counted = number_of(group, "memory.stat", l->v2 ? "anon" : "total_rss");
+    p->anon = more(p->anon, more(s.anon, counted));
     p->file = more(p->file, s.file);
     p->swap = more(p->swap, s.swap);
     p->locked = more(p->locked, s.locked);
     p->available = p->available < s.available ? p->available : s.available;
-    l->peak_together = more(l->peak_together, s.anon + s.locked);
+    l->peak_together = more(l->peak_together, more(s.anon, counted) + s.locked);
     l->n_samples++;
     if (l->samples)
         fprintf(l->samples,

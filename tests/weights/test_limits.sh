@@ -9,7 +9,6 @@ limited=$(dirname "$RONDO")/tools/limited
 mib=1048576
 promise=$((64 * mib)) # that the peak may be above --memory
 program=$((16 * mib)) # of a limit, for all that --memory does not cover
-headroom=$((256 * mib)) # that is left free when nobody says how much may be taken
 passes=23 # of rondo bench: one to warm up, two answers of eleven
 
 if ! "$limited" -o "$tap_folder/report" 0 true 2>"$tap_folder/why"; then
@@ -61,13 +60,14 @@ same_under() { # SHARE RESIDENCY
     within "$memory"
 }
 
-# All that is known is the limit.
+# All that is known is the limit, of which a twentieth stays free.
 auto_leaves_headroom() {
     local limit
-    limit=$(($(share 0.5) + 2 * headroom))
+    limit=$(share 0.75)
     under "$limit" "$model" "$RONDO" run "$model" "${prompt[@]}" "${small[@]}" >"$tap_folder/answer"
     tells_the_same "$tap_folder/answer"
-    [ "$(said "$tap_folder/report" peak)" -le $((limit - headroom + promise)) ]
+    grep -q ' [1-9][0-9]* MiB streamed' "$tap_folder/answer"
+    [ "$(said "$tap_folder/report" peak)" -le $((limit - limit / 20)) ]
 }
 
 # What does not fit is read once a pass, not more: with the edges of parts, which lie on no border
