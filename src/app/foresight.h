@@ -6,7 +6,7 @@
 struct foresight {
     bool known; // false: no model of an architecture that runs here
     const char *isa;
-    char text[96]; // weights_describe
+    char text[112]; // weights_describe
     struct weights_report report;
     enum weights_place *places; // (tensors)
 };

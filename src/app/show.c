@@ -324,6 +324,8 @@ static void print_foresight(const struct foresight *f)
     if (!f->known)
         return;
     printf("\n  in this machine's memory (%s): %s\n", f->isa, f->text);
+    if (r->streamed)
+        return;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char size[AMOUNT_BYTES];
         amount_size(size, lines[i].share->bytes);

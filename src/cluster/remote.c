@@ -360,7 +360,7 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
         return rc;
     }
     r->started = true;
-    char lie[80];
+    char lie[112];
     weights_describe(r->stage.weights, lie, sizeof lie);
     snprintf(r->base.info.description, sizeof r->base.info.description,
              "ring of %d, k = %d; %s, %s", r->table.n_nodes, r->table.n_rounds,

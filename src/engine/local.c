@@ -199,7 +199,7 @@ int local_open(struct pipeline **out, const struct model *m, const struct local_
         return rc;
     }
     l->started = true;
-    char lie[80];
+    char lie[112];
     weights_describe(l->stage.weights, lie, sizeof lie);
     snprintf(l->base.info.description, sizeof l->base.info.description, "%s, %s",
              backend_describe(l->stage.backend), lie);

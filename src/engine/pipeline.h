@@ -67,7 +67,7 @@ struct pipeline_info {
     const struct hparams *hparams;
     int max_sessions, max_context, max_batch;
     int kv_pages;
-    char description[160]; // "cpu avx2, 2 threads" / "ring of 3, k = 2"
+    char description[224]; // "cpu avx2, 2 threads" / "ring of 3, k = 2"
 };
 
 struct pipeline { // first member of every implementation

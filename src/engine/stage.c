@@ -47,7 +47,9 @@ int stage_open(struct stage *s, const struct model *m, const struct window_table
     *s = (struct stage){.table = table, .node = node};
     for (int r = 0; r < table->n_rounds; r++)
         windows[r] = (struct window){table->lo[r][node], table->hi[r][node]};
-    int rc = weights_open(&s->weights, model_gguf(m), &o->weights, e);
+    struct weights_options weights = o->weights;
+    weights.rounds = table->n_nodes > 1 ? table->n_rounds : 1;
+    int rc = weights_open(&s->weights, model_gguf(m), &weights, e);
     if (!rc)
         rc = backend_open_cpu(&s->backend, &backend, e);
     if (!rc)

@@ -32,6 +32,7 @@ struct direct_options {
     bool (*turns)(const void *arg, uint32_t type);
     const void *turns_arg;
     uint64_t budget, slots; // slots 0: chosen
+    int rounds;             // as in weights_options
     void (*progress)(void *arg, uint64_t done, uint64_t total);
     void *arg;
 };

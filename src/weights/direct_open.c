@@ -20,6 +20,7 @@ enum {
 };
 static const size_t huge_page = 2 << 20;
 static const uint64_t slots_share = 8; // the ring takes this part of a small budget
+static const uint64_t ring_most = 3;   // and this part of any
 
 // ---- sizes -------------------------------------------------------------------------------------
 
@@ -116,13 +117,22 @@ static void measure_parts(struct sizes *s, const struct direct_options *o, uint6
 }
 
 // The ring of a budget: an eighth of a small one.
+// A node alone computes all the time, so that the ring has to even out no more than the pace. Where
+// others compute in between, the disk goes on meanwhile as far as the ring goes: with k rounds it
+// should hold what one of them streams, (all - budget) / (k - 1). With one round each byte of it is
+// one more to be streamed, and gains nothing.
 static void choose_sizes(struct sizes *s, const struct direct_options *o, uint64_t budget)
 {
     uint64_t slots = o->slots ? o->slots : budget / slots_share;
     if (!o->slots) {
         measure_parts(s, o, UINT64_MAX);
-        uint64_t wanted = (uint64_t)SLOT_PARTS * s->part_bytes;
+        uint64_t wanted = (uint64_t)SLOT_PARTS * s->part_bytes, all = s->whole + s->parts;
+        uint64_t round =
+            o->rounds > 1 && all > budget ? (all - budget) / (uint64_t)(o->rounds - 1) : 0;
+        uint64_t most = wanted > budget / ring_most ? wanted : budget / ring_most;
+        round = round < most ? round : most;
         slots = slots < wanted ? slots : wanted;
+        slots = slots > round ? slots : round;
     }
     measure_parts(s, o, align((size_t)slots, READER_ALIGN));
 }

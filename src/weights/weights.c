@@ -329,12 +329,20 @@ static int choose(struct weights *w, struct err *e)
 
 int weights_foresee(struct weights *w, const struct kernels *k, struct err *e)
 {
+    uint64_t all = 0, most = room(w);
     w->kernels = k;
     look_for_sidecar(w);
     int rc = choose(w, e);
-    if (!rc)
-        count(w);
-    return rc;
+    if (rc)
+        return rc;
+    count(w);
+    for (size_t i = 0; i < w->n_needed; i++)
+        all += gguf_piece_at(w->g, w->needed[i]).size;
+    if (w->options.residency == RESIDENCY_AUTO && all > most) {
+        w->report.resident = most;
+        w->report.streamed = all - most;
+    }
+    return 0;
 }
 
 // Starts reading the pieces from wherever they will be used, or turned from.
@@ -416,6 +424,7 @@ static struct direct_options direct_options(const struct weights *w, uint32_t *w
                                .turns = turns,
                                .turns_arg = w,
                                .slots = w->options.slots,
+                               .rounds = w->options.rounds,
                                .progress = w->options.progress,
                                .arg = w->options.arg};
     for (size_t i = 0; i < w->n_needed; i++)
@@ -610,8 +619,13 @@ void weights_describe(const struct weights *w, char *out, size_t size)
     if (w->direct) {
         struct weights_status s;
         direct_status(w->direct, &s);
-        snprintf(out, size, "%.0f MiB of weights resident, %.0f MiB streamed",
-                 (double)s.resident / (1 << 20), (double)s.streamed / (1 << 20));
+        snprintf(out, size, "%.0f MiB of weights resident, %.0f MiB streamed by %s",
+                 (double)s.resident / (1 << 20), (double)s.streamed / (1 << 20), s.reader);
+        return;
+    }
+    if (r->streamed) {
+        snprintf(out, size, "%.0f MiB of weights resident, %.0f MiB read for each token",
+                 (double)r->resident / (1 << 20), (double)r->streamed / (1 << 20));
         return;
     }
     int in_lanes = r->lanes.matrices + r->sidecar.matrices;

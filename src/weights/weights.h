@@ -43,6 +43,7 @@ struct weights_options {
     // take. 0: what the machine can spare with headroom.
     uint64_t memory;
     uint64_t slots;  // bytes of the ring that streamed parts come through; 0: chosen
+    int rounds;      // stops of a pass after which others compute; 0: nobody else does
     uint64_t budget; // of `memory`, what weights may take; 0: what others leave
     bool no_sidecar; // do not look for one
     // Bytes turned so far and in all; on the thread that settles. NULL: nobody asks.
@@ -136,6 +137,9 @@ struct weights_report {
     } rows, lanes, sidecar;     // sidecar: lanes mapped from one
     int layers, layers_in_rows; // needed layers, and those with a matrix that could be in lanes
     bool short_of_memory;       // the reason for them
+    // Foreseen: bytes that do not fit and would be read for each token. Then nothing lies as the
+    // shares above say.
+    uint64_t streamed, resident;
 };
 struct weights_report weights_report(const struct weights *w);
 // The same for people: "weights in lanes", "weights in lanes but for 3 of 33 layers (memory)",
