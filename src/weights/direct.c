@@ -14,6 +14,7 @@
 #include "weights/cuts.h"
 #include "weights/direct_state.h"
 #include "weights/sidecar.h"
+#include "weights/unreadable.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,20 +68,6 @@ static int take(struct direct *d, uint32_t index)
     return entry;
 }
 
-int direct_read_failed(const struct direct *d, const struct read *q, struct err *e)
-{
-    const char *path = d->paths[q->file];
-    if (!q->error)
-        return err_set(e, ERR_FAILED,
-                       "%s: the file ends before its weights do; it was cut short while it was in "
-                       "use; put the whole file back and start again",
-                       path);
-    return err_set(e, ERR_FAILED,
-                   "%s: weights cannot be read at byte %llu: %s; look after the disk, or copy the "
-                   "file to another one",
-                   path, (unsigned long long)q->offset, strerror(q->error));
-}
-
 static const uint8_t *acquire_part(struct direct *d, struct part *p, enum layout *layout,
                                    struct err *e)
 {
@@ -102,7 +89,7 @@ static const uint8_t *acquire_part(struct direct *d, struct part *p, enum layout
     pthread_mutex_lock(&d->lock);
     d->wait_ns += clock_ns() - start;
     if (state == READ_FAILED) {
-        direct_read_failed(d, q, e);
+        unreadable(e, d->paths[q->file], q);
         stream_free(&d->stream, entry);
         at = NULL;
     }

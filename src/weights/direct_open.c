@@ -7,6 +7,7 @@
 #include "weights/direct_state.h"
 #include "weights/sidecar.h"
 #include "weights/turn.h"
+#include "weights/unreadable.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -306,7 +307,7 @@ static int read_whole(struct direct *d, const struct direct_options *o, struct e
         if (disk_read_full(d->fds[p.tensor->part], d->home + at, (size_t)p.size,
                            (int64_t)p.offset)) {
             struct read failed = {.file = p.tensor->part, .offset = p.offset, .error = errno};
-            return direct_read_failed(d, &failed, e);
+            return unreadable(e, d->paths[failed.file], &failed);
         }
         d->whole_at[o->whole[i]] = at + 1;
         at += align((size_t)p.size, LINE);
@@ -362,7 +363,7 @@ static int fill(struct direct *d, const struct direct_options *o, struct backend
         struct part *p = &d->parts[i];
         struct read *q = &d->reads[n_done++ % n_slots];
         if (reader_wait(d->reader, q) == READ_FAILED) {
-            rc = direct_read_failed(d, q, e);
+            rc = unreadable(e, d->paths[q->file], q);
             break;
         }
         direct_settle_part(d, p, q->to + p->offset % READER_ALIGN, b);

@@ -63,5 +63,3 @@ void direct_settle_part(struct direct *d, const struct part *p, const uint8_t *a
                         struct backend *b);
 // Starts all reads that there is room for.
 void direct_read_ahead(struct direct *d);
-// The sentence for a read that failed.
-int direct_read_failed(const struct direct *d, const struct read *q, struct err *e);
