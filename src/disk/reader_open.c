@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 // The same file once more, whatever its name is now.
@@ -111,6 +112,8 @@ int reader_open(struct reader **out, const struct reader_options *o, struct err 
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->queued, NULL);
     pthread_cond_init(&r->done, NULL);
+    if (o->memory)
+        madvise(o->memory, o->memory_bytes, MADV_HUGEPAGE); // a hint; see reader_options
     int rc = open_files(r, e);
     if (!rc)
         rc = choose_way(r, e);
