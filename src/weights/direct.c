@@ -16,6 +16,7 @@
 #include "weights/sidecar.h"
 #include "weights/unreadable.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -102,6 +103,11 @@ const uint8_t *direct_acquire(struct direct *d, uint32_t piece, enum layout *lay
 {
     if (piece >= d->n_pieces)
         return acquire_part(d, part_of(d, piece), layout, e);
+    if (d->demanded[piece]) {
+        const struct demanded *x = &d->demand[d->demanded[piece] - 1];
+        *layout = x->layout;
+        return expert_cache_acquire(d->cache, piece, &x->place, e);
+    }
     CHECK(d->whole_at[piece]);
     *layout = LAYOUT_ROWS;
     return d->home + d->whole_at[piece] - 1;
@@ -158,8 +164,10 @@ static void keep(struct direct *d, struct part *p, const uint8_t *at)
 
 void direct_done(struct direct *d, uint32_t piece)
 {
+    if (piece < d->n_pieces && d->demanded[piece])
+        expert_cache_release(d->cache, piece);
     if (piece < d->n_pieces)
-        return; // it stays
+        return; // vectors stay
     struct part *p = part_of(d, piece);
     pthread_mutex_lock(&d->lock);
     int entry = stream_taken(&d->stream, (uint32_t)(p - d->parts));
@@ -179,6 +187,17 @@ int direct_parts(const struct direct *d, uint32_t piece, const struct piece_part
 {
     *out = d->named + d->first_part[piece];
     return (int)d->n_parts_of[piece];
+}
+
+int direct_at_once(const struct direct *d, uint32_t piece)
+{
+    return d->demanded[piece] ? expert_cache_at_once(d->cache) : INT_MAX;
+}
+
+void direct_want(struct direct *d, uint32_t piece)
+{
+    if (d->demanded[piece])
+        expert_cache_want(d->cache, piece, &d->demand[d->demanded[piece] - 1].place);
 }
 
 int direct_most_parts(const struct direct *d)
@@ -221,14 +240,34 @@ void direct_visit(struct direct *d, int stop, int next)
     pthread_mutex_unlock(&d->lock);
 }
 
+// Parts come before experts: every token uses them.
 void direct_limit(struct direct *d, uint64_t bytes)
 {
+    uint64_t least = d->cache ? (uint64_t)d->least_slots * d->expert_bytes : 0, taken;
+    uint64_t room = bytes > d->vectors_bytes + least ? bytes - d->vectors_bytes - least : 0;
     pthread_mutex_lock(&d->lock);
-    uint64_t taken, room = bytes > d->vectors_bytes ? bytes - d->vectors_bytes : 0;
     d->n_allowed = cuts_fit(d->homes, d->n_parts, room, &taken);
-    d->n_allowed = d->n_allowed < d->n_planned ? d->n_allowed : d->n_planned;
+    if (d->n_allowed > d->n_planned) {
+        d->n_allowed = d->n_planned;
+        taken = d->planned_bytes;
+    }
     shrink(d);
     pthread_mutex_unlock(&d->lock);
+    if (!d->cache)
+        return;
+    uint64_t more = (room - taken) / d->expert_bytes, most = d->n_slots - (size_t)d->least_slots;
+    expert_cache_limit(d->cache, d->least_slots + (int)(more < most ? more : most));
+}
+
+static void add_experts(struct direct *d, struct weights_status *out)
+{
+    struct expert_cache_status c = expert_cache_status(d->cache);
+    out->resident += (uint64_t)c.n_slots * d->expert_bytes;
+    out->wanted += (uint64_t)d->n_slots * d->expert_bytes;
+    out->read_bytes += c.read_bytes;
+    out->wasted_bytes += c.wasted_bytes;
+    out->wait_ns += c.wait_ns;
+    out->governed |= (size_t)c.n_slots < d->n_slots;
 }
 
 void direct_status(struct direct *d, struct weights_status *out)
@@ -251,5 +290,7 @@ void direct_status(struct direct *d, struct weights_status *out)
         if (!d->resident[i])
             out->streamed += d->parts[i].file_bytes;
     pthread_mutex_unlock(&d->lock);
+    if (d->cache)
+        add_experts(d, out);
     reader_describe(d->reader, out->reader, sizeof out->reader);
 }

@@ -8,6 +8,9 @@
 // cuts.h says what parts are and which are resident, stream.h what is read when. Nothing of the
 // model is in the page cache by us, and nothing is left to what the system thinks it should keep.
 //
+// Experts come when the router has spoken, through a cache that keeps those that were used last of
+// each layer (expert_cache.h). It gets what the parts leave.
+//
 // A part is used as it lies: a resident one in lane form where that is faster, a streamed one as
 // the rows of the file, or in lane form where a sidecar file has it. The bits are the same.
 //
@@ -28,6 +31,9 @@ struct direct_options {
     const struct tour *tour;       // copied
     const uint32_t *whole;         // pieces that are always resident, as they are in the file
     size_t n_whole;
+    const uint32_t *demand; // pieces that are asked for one by one, as experts are
+    const int *groups;      // (n_demand) the layer of each, ascending
+    size_t n_demand;
     // Whether lanes are worth it for a matrix of this type.
     bool (*turns)(const void *arg, uint32_t type);
     const void *turns_arg;
@@ -49,6 +55,8 @@ void direct_close(struct direct *d);
 const uint8_t *direct_acquire(struct direct *d, uint32_t piece, enum layout *layout, struct err *e);
 void direct_done(struct direct *d, uint32_t piece);
 int direct_parts(const struct direct *d, uint32_t piece, const struct piece_part **out);
+int direct_at_once(const struct direct *d, uint32_t piece);
+void direct_want(struct direct *d, uint32_t piece);
 // Whether the row at byte `offset` of the piece is in memory: then it is copied, in row form.
 bool direct_row(struct direct *d, uint32_t piece, uint64_t offset, size_t row_bytes, uint8_t *out);
 

@@ -36,23 +36,27 @@ static size_t align(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-static void lies(const struct direct_options *o, uint32_t piece, struct part *p)
+struct part direct_lies(const struct direct_options *o, uint32_t piece)
 {
+    struct part p = {0};
     struct gguf_piece g = gguf_piece_at(o->g, piece);
-    bool known = wtype_row_bytes(g.tensor->type, g.tensor->dims[0], &p->row_bytes);
+    bool known = wtype_row_bytes(g.tensor->type, g.tensor->dims[0], &p.row_bytes);
     CHECK(known && g.tensor->dims[1] <= INT32_MAX);
     bool turns = g.tensor->dims[1] > 1 && o->turns(o->turns_arg, g.tensor->type);
-    p->type = g.tensor->type;
-    p->file = g.tensor->part;
-    p->offset = g.offset;
-    p->home_layout = turns ? LAYOUT_LANES : LAYOUT_ROWS;
-    p->file_layout = LAYOUT_ROWS;
-    uint64_t bytes = lanes_rows((size_t)g.tensor->dims[1]) * p->row_bytes, at;
+    p.type = g.tensor->type;
+    p.file = g.tensor->part;
+    p.offset = g.offset;
+    p.file_bytes = (size_t)g.size;
+    p.home_layout = turns ? LAYOUT_LANES : LAYOUT_ROWS;
+    p.file_layout = LAYOUT_ROWS;
+    uint64_t bytes = lanes_rows((size_t)g.tensor->dims[1]) * p.row_bytes, at;
     if (turns && o->sidecar && sidecar_offset(o->sidecar, piece, bytes, &at)) {
-        p->file = gguf_n_parts(o->g);
-        p->offset = at;
-        p->file_layout = LAYOUT_LANES;
+        p.file = gguf_n_parts(o->g);
+        p.offset = at;
+        p.file_bytes = (size_t)bytes;
+        p.file_layout = LAYOUT_LANES;
     }
+    return p;
 }
 
 // Rows [lo, hi) of a piece that lies as `of` says.
@@ -81,8 +85,7 @@ static void walk(const struct direct_options *o, size_t part_bytes,
     const struct tour *t = o->tour;
     for (uint32_t i = 0; i < t->begin[t->n_stops]; i++) {
         uint32_t piece = t->pieces[i];
-        struct part whole = {0};
-        lies(o, piece, &whole);
+        struct part whole = direct_lies(o, piece);
         int32_t n = (int32_t)gguf_piece_at(o->g, piece).tensor->dims[1];
         int32_t step = cuts_rows((uint64_t)n, whole.row_bytes, part_bytes);
         for (int32_t lo = 0; lo < n; lo += step) {
@@ -143,8 +146,9 @@ void direct_needs(const struct direct_options *o, uint64_t *least, uint64_t *all
     struct sizes small, s;
     measure_parts(&small, o, 0);
     choose_sizes(&s, o, UINT64_MAX);
-    *least = small.whole + small.slots;
-    *all = s.whole + s.parts + s.slots;
+    uint64_t slot = demand_slot_bytes(o);
+    *least = small.whole + small.slots + demand_least_slots(o) * slot;
+    *all = s.whole + s.parts + s.slots + o->n_demand * slot;
 }
 
 // ---- tables ------------------------------------------------------------------------------------
@@ -243,7 +247,7 @@ static int place_parts(struct direct *d, uint64_t room, struct err *e)
 
 // ---- memory and files --------------------------------------------------------------------------
 
-static uint8_t *reserve(size_t bytes)
+uint8_t *direct_reserve(size_t bytes)
 {
     void *p = mmap(NULL, bytes + huge_page, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -259,8 +263,8 @@ static uint8_t *reserve(size_t bytes)
 
 static int find_memory(struct direct *d, struct err *e)
 {
-    d->home = reserve(d->home_bytes);
-    d->ring = reserve(d->ring_bytes);
+    d->home = direct_reserve(d->home_bytes);
+    d->ring = direct_reserve(d->ring_bytes);
     if (!d->home || !d->ring)
         return err_set(e, ERR_NO_MEMORY, "the system refuses %.1f MiB for weights",
                        (double)(d->home_bytes + d->ring_bytes) / (1 << 20));
@@ -404,12 +408,25 @@ static void begin_stream(struct direct *d, const struct tour *t)
     stream_init(&d->stream, &tour, d->ring_bytes);
 }
 
+// What is left beyond the least is for parts first, which every token uses, then for experts.
+// Returns what parts may have.
+static uint64_t share_room(struct direct *d, const struct direct_options *o, const struct sizes *s,
+                           uint64_t room)
+{
+    uint64_t slot = demand_slot_bytes(o), least = demand_least_slots(o);
+    uint64_t rest = room > s->parts ? room - s->parts : 0;
+    uint64_t more = slot ? rest / slot : 0, most = o->n_demand - least;
+    d->expert_bytes = (size_t)slot;
+    d->n_slots = (size_t)(least + (more < most ? more : most));
+    return room - (d->n_slots - least) * slot;
+}
+
 int direct_open(struct direct **out, const struct direct_options *o, struct backend *b,
                 struct err *e)
 {
     struct sizes s;
     choose_sizes(&s, o, o->budget);
-    uint64_t fixed = s.whole + s.slots;
+    uint64_t fixed = s.whole + s.slots + demand_least_slots(o) * demand_slot_bytes(o);
     if (fixed > o->budget)
         return err_set(e, ERR_NO_MEMORY, "weights need %.1f MiB of memory, and %.1f are left",
                        (double)fixed / (1 << 20), (double)o->budget / (1 << 20));
@@ -420,16 +437,19 @@ int direct_open(struct direct **out, const struct direct_options *o, struct back
     d->n_pieces = gguf_n_pieces(o->g);
     d->vectors_bytes = (size_t)s.whole;
     d->ring_bytes = (size_t)s.slots;
+    uint64_t room = share_room(d, o, &s, o->budget - fixed);
     pthread_mutex_init(&d->lock, NULL);
     int rc = fill_tables(d, o, &s, e);
     if (!rc)
         mark_stops(d, o->tour);
     if (!rc)
-        rc = place_parts(d, o->budget - fixed, e);
+        rc = place_parts(d, room, e);
     if (!rc)
         rc = find_memory(d, e);
     if (!rc)
         rc = open_files(d, o, e);
+    if (!rc)
+        rc = demand_open(d, o, e);
     if (!rc)
         rc = read_whole(d, o, e);
     if (!rc)
@@ -448,6 +468,7 @@ void direct_close(struct direct *d)
 {
     if (!d)
         return;
+    demand_close(d);
     reader_close(d->reader);
     if (d->home)
         munmap(d->home, d->home_bytes);

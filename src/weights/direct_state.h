@@ -3,6 +3,7 @@
 
 #include "disk/reader.h"
 #include "weights/direct.h"
+#include "weights/expert_cache.h"
 #include "weights/stream.h"
 
 #include <pthread.h>
@@ -17,6 +18,12 @@ struct part {
     size_t home, home_bytes; // where it is, or would be, resident
     enum layout home_layout;
     int holders; // while resident
+};
+
+// A piece that comes on demand.
+struct demanded {
+    struct expert_place place;
+    enum layout layout; // in the file
 };
 
 struct direct {
@@ -42,6 +49,13 @@ struct direct {
     uint8_t *ring;
     size_t ring_bytes;
 
+    struct expert_cache *cache;   // NULL: nothing comes on demand
+    uint32_t *demanded;           // (n_pieces) 1 + index of those that do; 0: not one of them
+    struct demanded *demand;      // (n_demand)
+    uint8_t *slots;               // of the cache
+    size_t expert_bytes, n_slots; // of a slot
+    int least_slots;              // that it never gives up
+
     pthread_mutex_t lock; // of all that follows
     bool *resident;       // (n_parts)
     uint32_t *by_rank;    // (n_parts) part of each rank
@@ -63,3 +77,15 @@ void direct_settle_part(struct direct *d, const struct part *p, const uint8_t *a
                         struct backend *b);
 // Starts all reads that there is room for.
 void direct_read_ahead(struct direct *d);
+
+// Where a matrix lies in its file and how, whole.
+struct part direct_lies(const struct direct_options *o, uint32_t piece);
+// `bytes` of address space at a huge page, whose memory comes when it is touched. NULL: none.
+uint8_t *direct_reserve(size_t bytes);
+
+// Slots of the cache: bytes of one, and how many it works with at least. 0: nothing is on demand.
+size_t demand_slot_bytes(const struct direct_options *o);
+size_t demand_least_slots(const struct direct_options *o);
+// d->n_slots and d->expert_bytes are set, and the reader is open.
+int demand_open(struct direct *d, const struct direct_options *o, struct err *e);
+void demand_close(struct direct *d);

@@ -48,6 +48,12 @@ void tour_note(struct tour *t, uint32_t piece)
     t->pieces[t->begin[t->stop + 1]++] = piece;
 }
 
+void tour_note_stack(struct tour *t, uint32_t first, uint32_t n)
+{
+    for (uint32_t i = first; i < first + n && t->stop >= 0; i++)
+        t->on_demand[i] = true;
+}
+
 void tour_end(struct tour *t)
 {
     while (t->stop + 1 < t->n_stops)

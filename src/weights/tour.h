@@ -27,4 +27,6 @@ void tour_fini(struct tour *t); // also of a zeroed one
 // What is noted from here on belongs to the next stop; before the first one nothing is noted.
 void tour_begin_stop(struct tour *t);
 void tour_note(struct tour *t, uint32_t piece);
+// n pieces from `first` on are asked for one by one.
+void tour_note_stack(struct tour *t, uint32_t first, uint32_t n);
 void tour_end(struct tour *t);

@@ -18,6 +18,7 @@
 #include "weights/turn.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,22 @@ static int parts(void *ctx, uint32_t piece, const struct piece_part **out)
     return w->direct ? direct_parts(w->direct, piece, out) : 0;
 }
 
+static int at_once(void *ctx, uint32_t piece)
+{
+    struct weights *w = ctx;
+    const struct gguf_tensor *t = gguf_piece_at(w->g, piece).tensor;
+    if (w->learning)
+        tour_note_stack(&w->tour, t->first_piece, t->n_pieces);
+    return w->direct ? direct_at_once(w->direct, piece) : INT_MAX;
+}
+
+static void want(void *ctx, uint32_t piece)
+{
+    struct weights *w = ctx;
+    if (w->direct)
+        direct_want(w->direct, piece);
+}
+
 // A row that lies in lanes.
 static bool row_in_lanes(struct weights *w, const struct weight *of, uint64_t at, uint8_t *out)
 {
@@ -189,8 +206,13 @@ static bool row(void *ctx, const struct weight *of, int32_t id, uint8_t *out, st
 
 struct piece_source weights_source(struct weights *w)
 {
-    return (struct piece_source){
-        .ctx = w, .acquire = acquire, .done = done, .parts = parts, .row = row};
+    return (struct piece_source){.ctx = w,
+                                 .acquire = acquire,
+                                 .done = done,
+                                 .parts = parts,
+                                 .row = row,
+                                 .at_once = at_once,
+                                 .want = want};
 }
 
 void weights_need(struct weights *w, uint32_t piece, int layer)
@@ -415,21 +437,30 @@ static int settle_mapped(struct weights *w, struct backend *b, struct err *e)
 }
 
 // What is needed and not multiplied with as a matrix by itself: vectors, tables.
-static struct direct_options direct_options(const struct weights *w, uint32_t *whole)
+static struct direct_options direct_options(const struct weights *w, uint32_t *whole,
+                                            uint32_t *demand, int *groups)
 {
     struct direct_options o = {.g = w->g,
                                .sidecar = w->sidecar,
                                .tour = &w->tour,
                                .whole = whole,
+                               .demand = demand,
+                               .groups = groups,
                                .turns = turns,
                                .turns_arg = w,
                                .slots = w->options.slots,
                                .rounds = w->options.rounds,
                                .progress = w->options.progress,
                                .arg = w->options.arg};
-    for (size_t i = 0; i < w->n_needed; i++)
-        if (!w->tour.known[w->needed[i]])
-            whole[o.n_whole++] = w->needed[i];
+    for (size_t i = 0; i < w->n_needed; i++) {
+        uint32_t piece = w->needed[i];
+        if (w->tour.on_demand[piece]) {
+            groups[o.n_demand] = w->items[i].layer;
+            demand[o.n_demand++] = piece;
+        } else if (!w->tour.known[piece]) {
+            whole[o.n_whole++] = piece;
+        }
+    }
     return o;
 }
 
@@ -457,21 +488,24 @@ int weights_room(const struct weights *w, const struct weights_others *others, s
 
 static int settle_direct(struct weights *w, struct backend *b, struct err *e)
 {
-    uint32_t *whole = calloc(w->n_needed + 1, sizeof *whole);
-    if (!whole)
-        return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
-    struct direct_options o = direct_options(w, whole);
-    uint64_t least, all;
-    int rc = 0;
-    direct_needs(&o, &least, &all);
-    o.budget = room(w);
-    if (w->options.residency == RESIDENCY_AUTO && all <= o.budget)
-        rc = settle_mapped(w, b, e);
-    else if (o.budget < least)
-        rc = no_room(w, least, e);
-    else
-        rc = direct_open(&w->direct, &o, b, e);
-    free(whole);
+    uint32_t *pieces = calloc(2 * w->n_needed + 2, sizeof *pieces);
+    int *groups = calloc(w->n_needed + 1, sizeof *groups), rc = 0;
+    if (pieces && groups) {
+        struct direct_options o = direct_options(w, pieces, pieces + w->n_needed + 1, groups);
+        uint64_t least, all;
+        direct_needs(&o, &least, &all);
+        o.budget = room(w);
+        if (w->options.residency == RESIDENCY_AUTO && all <= o.budget)
+            rc = settle_mapped(w, b, e);
+        else if (o.budget < least)
+            rc = no_room(w, least, e);
+        else
+            rc = direct_open(&w->direct, &o, b, e);
+    } else {
+        rc = err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
+    }
+    free(pieces);
+    free(groups);
     return rc;
 }
 

@@ -118,6 +118,37 @@ static void the_bits_are_the_same_whatever_is_resident(void **state)
     }
 }
 
+static void experts_come_when_they_are_asked_for(void **state)
+{
+    (void)state;
+    static const struct tiny_model mixtures[] = {
+        {.arch = "qwen3moe", .n_embd = 256, .n_experts = 16, .n_used = 3, .n_ff_expert = 256},
+        {.arch = "deepseek2", .n_embd = 256, .n_experts = 16, .n_used = 3, .n_ff_expert = 256},
+        {.arch = "gpt-oss", .n_embd = 256, .n_experts = 16, .n_used = 3, .n_ff_expert = 256},
+    };
+    for (size_t i = 0; i < sizeof mixtures / sizeof *mixtures; i++) {
+        struct weights_status all = {0}, s;
+        struct tiny_model t = mixtures[i];
+        int n, m;
+        t.type = WT_Q8_0;
+        t.n_layers = LAYERS;
+        model_new("experts.gguf", &t);
+        struct rig_options o = options(RESIDENCY_MMAP, 0);
+        float *want = logits(&o, NULL, &s, &n);
+        for (double share = 1; share > 0.2; share -= 0.15) {
+            o = options(RESIDENCY_DIRECT, share == 1 ? UINT64_MAX : budget_of(&all, share));
+            float *got = logits(&o, NULL, &s, &m);
+            if (share == 1)
+                all = s;
+            assert_int_equal(m, n);
+            assert_memory_equal(got, want, (size_t)n * sizeof *want);
+            assert_true(s.read_bytes > 0 && s.resident + s.slots <= o.weights.budget);
+            free(got);
+        }
+        free(want);
+    }
+}
+
 // ---- limits that move --------------------------------------------------------------------------
 
 static struct weights_status whole; // everything resident
@@ -320,6 +351,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bits_are_the_same_whatever_is_resident),
+        cmocka_unit_test(experts_come_when_they_are_asked_for),
         cmocka_unit_test(a_lower_limit_streams_more_and_gives_the_same_bits),
         cmocka_unit_test(lanes_of_mapped_weights_are_let_go_of),
         cmocka_unit_test(a_higher_limit_lets_weights_come_back_as_they_are_used),
