@@ -54,6 +54,7 @@ int demand_open(struct direct *d, const struct direct_options *o, struct err *e)
     if (!d->slots)
         return err_set(e, ERR_NO_MEMORY, "the system refuses %.1f MiB for experts",
                        (double)(d->n_slots * d->expert_bytes) / (1 << 20));
+    madvise(d->slots, d->n_slots * d->expert_bytes, MADV_HUGEPAGE); // reads are faster: a hint
     size_t held = d->n_slots / HELD_SHARE, least = demand_least_slots(o);
     d->least_slots = (int)(held > least ? held : least);
     struct expert_cache_options c = {
