@@ -167,48 +167,89 @@ static size_t bytes_of(const struct rig *t, int piece)
     return expert_cache_slot_bytes(t->places[piece].offset, t->places[piece].size);
 }
 
+// Until so many reads are through.
+static void settle(struct rig *t, uint64_t reads)
+{
+    while (reader_report(t->reader).reads < reads)
+        usleep(200);
+}
+
+static ssize_t slow_pread(int fd, void *data, size_t size, int64_t offset)
+{
+    usleep(200 + (unsigned)offset / 32 % 7 * 100);
+    return disk_io_real.pread(fd, data, size, offset);
+}
+
 // ---- what is where -----------------------------------------------------------------------------
 
 // Groups in any order, pieces that are wanted or not, wanted and not used, and a limit that moves.
+static void go_around(struct rig *t, uint64_t seed, int visits)
+{
+    int least = 1 + (int)(seed % 12), n_slots = least + (int)(seed * 7 % (SLOTS - 12));
+    uint64_t acquired = 0;
+    int chosen[PER_GROUP];
+    rig_open(t, seed, (struct rig_options){n_slots, least, false, 0});
+    for (int visit = 0; visit < visits; visit++) {
+        int group = below(t, 3) ? visit % GROUPS : below(t, GROUPS);
+        int n = choose(t, group, 1 + below(t, least), chosen), extra;
+        if (below(t, 4) == 0) {
+            choose(t, group, 1, &extra);
+            want(t, extra);
+        }
+        for (int i = 0; i < n; i++)
+            if (below(t, 8))
+                want(t, chosen[i]);
+        if (below(t, 10) == 0)
+            expert_cache_limit(t->c, below(t, n_slots + 3));
+        for (int i = 0; i < n; i++) {
+            acquire(t, chosen[i]);
+            for (int k = 0; k <= i; k++)
+                assert_true(right(t, chosen[k]));
+        }
+        for (int i = 0; i < n; i++)
+            release(t, chosen[i]);
+        acquired += (uint64_t)n;
+        struct expert_cache_status s = expert_cache_status(t->c);
+        assert_int_equal(s.hits + s.misses, acquired);
+        assert_in_range(s.n_filled, n, s.n_slots);
+        assert_in_range(s.n_slots, least, n_slots);
+        assert_true(s.wasted_bytes <= s.read_bytes);
+    }
+    rig_close(t, n_slots);
+}
+
 static void pieces_are_right_whatever_is_asked_for(void **state)
 {
     (void)state;
-    enum { VISITS = 300 };
     struct rig *t = calloc(1, sizeof *t);
     assert_non_null(t);
-    for (uint64_t seed = 1; seed <= 40; seed++) {
-        int least = 1 + (int)(seed % 12), n_slots = least + (int)(seed * 7 % (SLOTS - 12));
-        uint64_t acquired = 0;
-        int chosen[PER_GROUP];
-        rig_open(t, seed, (struct rig_options){n_slots, least, false, 0});
-        for (int visit = 0; visit < VISITS; visit++) {
-            int group = below(t, 3) ? visit % GROUPS : below(t, GROUPS);
-            int n = choose(t, group, 1 + below(t, least), chosen), extra;
-            if (below(t, 4) == 0) {
-                choose(t, group, 1, &extra);
-                want(t, extra);
-            }
-            for (int i = 0; i < n; i++)
-                if (below(t, 8))
-                    want(t, chosen[i]);
-            if (below(t, 10) == 0)
-                expert_cache_limit(t->c, below(t, n_slots + 3));
-            for (int i = 0; i < n; i++) {
-                acquire(t, chosen[i]);
-                for (int k = 0; k <= i; k++)
-                    assert_true(right(t, chosen[k]));
-            }
-            for (int i = 0; i < n; i++)
-                release(t, chosen[i]);
-            acquired += (uint64_t)n;
-            struct expert_cache_status s = expert_cache_status(t->c);
-            assert_int_equal(s.hits + s.misses, acquired);
-            assert_in_range(s.n_filled, n, s.n_slots);
-            assert_in_range(s.n_slots, least, n_slots);
-            assert_true(s.wasted_bytes <= s.read_bytes);
-        }
-        rig_close(t, n_slots);
+    for (uint64_t seed = 1; seed <= 40; seed++)
+        go_around(t, seed, 200);
+    free(t);
+}
+
+// Slots whose pieces nobody wants any more are still being read.
+static void pieces_are_right_when_reads_take_long(void **state)
+{
+    (void)state;
+    struct rig *t = calloc(1, sizeof *t);
+    struct disk_io slow = disk_io_real;
+    assert_non_null(t);
+    slow.pread = slow_pread;
+    disk_io = &slow;
+    for (uint64_t seed = 1; seed <= 12; seed++)
+        go_around(t, seed, 30);
+    for (int visit = 0; visit < 20; visit++) {
+        rig_open(t, 15, (struct rig_options){2, 2, false, 1});
+        want(t, 0);
+        want(t, 1);
+        acquire(t, PER_GROUP); // another layer, while both slots are being read
+        acquire(t, PER_GROUP + 1);
+        release(t, PER_GROUP);
+        release(t, PER_GROUP + 1);
+        rig_close(t, 2);
     }
+    disk_io = &disk_io_real;
     free(t);
 }
 
@@ -314,8 +355,11 @@ static void what_is_wanted_is_not_given_up_for_what_is_wanted_later(void **state
     struct rig *t = calloc(1, sizeof *t);
     assert_non_null(t);
     rig_open(t, 7, (struct rig_options){6, 3, false, 0});
-    for (int i = 0; i < 20; i++)
-        want(t, i); // there is room for the first six
+    for (int i = 0; i < 6; i++)
+        want(t, i);
+    settle(t, 6);
+    for (int i = 6; i < 20; i++)
+        want(t, i); // there is no room
     for (int i = 0; i < 6; i++)
         use(t, i);
     struct expert_cache_status s = expert_cache_status(t->c);
@@ -323,10 +367,14 @@ static void what_is_wanted_is_not_given_up_for_what_is_wanted_later(void **state
     assert_int_equal(s.misses, 6);
     for (int i = 0; i < 6; i++)
         want(t, i); // nobody comes for them: another layer is at work
-    for (int i = 0; i < 6; i++)
-        want(t, PER_GROUP + i);
-    for (int i = 0; i < 6; i++)
-        use(t, PER_GROUP + i);
+    uint64_t bytes = 0;
+    for (int i = PER_GROUP; i < PER_GROUP + 6; i++) {
+        want(t, i);
+        bytes += bytes_of(t, i);
+    }
+    assert_int_equal(expert_cache_status(t->c).read_bytes, s.read_bytes + bytes);
+    for (int i = PER_GROUP; i < PER_GROUP + 6; i++)
+        use(t, i);
     assert_int_equal(expert_cache_status(t->c).misses, 12);
     // What is acquired always gets a slot.
     for (int i = 0; i < 6; i++)
@@ -579,6 +627,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slot_takes_a_piece_wherever_it_begins),
         cmocka_unit_test(pieces_are_right_whatever_is_asked_for),
+        cmocka_unit_test(pieces_are_right_when_reads_take_long),
         cmocka_unit_test(a_piece_is_held_as_often_as_it_was_acquired),
         cmocka_unit_test(exactly_what_is_missing_is_read),
         cmocka_unit_test(layers_do_not_push_each_other_out),
