@@ -267,6 +267,7 @@ static void add_experts(struct direct *d, struct weights_status *out)
     out->read_bytes += c.read_bytes;
     out->wasted_bytes += c.wasted_bytes;
     out->wait_ns += c.wait_ns;
+    out->streamed += d->demand_bytes - d->demand_bytes / d->n_demand * (uint64_t)c.n_slots;
     out->governed |= (size_t)c.n_slots < d->n_slots;
 }
 

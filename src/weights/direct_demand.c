@@ -31,8 +31,10 @@ static int list_demand(struct direct *d, const struct direct_options *o, struct 
     d->demand = calloc(o->n_demand + 1, sizeof *d->demand);
     if (!d->demanded || !d->demand)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of experts");
+    d->n_demand = o->n_demand;
     for (size_t i = 0; i < o->n_demand; i++) {
         struct part p = direct_lies(o, o->demand[i]);
+        d->demand_bytes += p.file_bytes;
         d->demanded[o->demand[i]] = (uint32_t)i + 1;
         d->demand[i] = (struct demanded){.place = {.group = o->groups[i],
                                                    .file = p.file,

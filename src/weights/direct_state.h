@@ -49,8 +49,10 @@ struct direct {
     uint8_t *ring;
     size_t ring_bytes;
 
-    struct expert_cache *cache;   // NULL: nothing comes on demand
-    uint32_t *demanded;           // (n_pieces) 1 + index of those that do; 0: not one of them
+    struct expert_cache *cache; // NULL: nothing comes on demand
+    uint32_t *demanded;         // (n_pieces) 1 + index of those that do; 0: not one of them
+    size_t n_demand;
+    uint64_t demand_bytes;        // of all of them
     struct demanded *demand;      // (n_demand)
     uint8_t *slots;               // of the cache
     size_t expert_bytes, n_slots; // of a slot

@@ -436,7 +436,22 @@ static int settle_mapped(struct weights *w, struct backend *b, struct err *e)
     return rc;
 }
 
-// What is needed and not multiplied with as a matrix by itself: vectors, tables.
+// A small stack, such as the heads of latent attention beside experts, is used whole by every
+// token: it is better resident than in turns with experts.
+enum { SMALL_STACK = 16 };
+
+static uint64_t largest_stack(const struct weights *w)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < w->n_needed; i++) {
+        uint64_t size = gguf_piece_at(w->g, w->needed[i]).tensor->size;
+        if (w->tour.on_demand[w->needed[i]] && size > most)
+            most = size;
+    }
+    return most;
+}
+
+// Beside the matrices of the tour: what comes on demand, and what is whole: vectors, tables.
 static struct direct_options direct_options(const struct weights *w, uint32_t *whole,
                                             uint32_t *demand, int *groups)
 {
@@ -452,9 +467,11 @@ static struct direct_options direct_options(const struct weights *w, uint32_t *w
                                .rounds = w->options.rounds,
                                .progress = w->options.progress,
                                .arg = w->options.arg};
+    uint64_t stack = largest_stack(w);
     for (size_t i = 0; i < w->n_needed; i++) {
         uint32_t piece = w->needed[i];
-        if (w->tour.on_demand[piece]) {
+        bool small = gguf_piece_at(w->g, piece).tensor->size <= stack / SMALL_STACK;
+        if (w->tour.on_demand[piece] && !small) {
             groups[o.n_demand] = w->items[i].layer;
             demand[o.n_demand++] = piece;
         } else if (!w->tour.known[piece]) {
@@ -486,6 +503,17 @@ int weights_room(const struct weights *w, const struct weights_others *others, s
     return w->options.residency == RESIDENCY_MMAP || room(&after) ? 0 : no_room(&after, 0, e);
 }
 
+// Nobody asked for it, so it is told.
+static void warn_of_streaming(const struct weights *w)
+{
+    struct weights_status s;
+    direct_status(w->direct, &s);
+    if (w->options.residency == RESIDENCY_AUTO && !w->options.memory)
+        log_warn("%.2f GiB of weights fit into the memory that this machine can spare; %.2f GiB "
+                 "do not and are read from disk for each token",
+                 (double)s.resident / (1 << 30), (double)s.streamed / (1 << 30));
+}
+
 static int settle_direct(struct weights *w, struct backend *b, struct err *e)
 {
     uint32_t *pieces = calloc(2 * w->n_needed + 2, sizeof *pieces);
@@ -501,6 +529,8 @@ static int settle_direct(struct weights *w, struct backend *b, struct err *e)
             rc = no_room(w, least, e);
         else
             rc = direct_open(&w->direct, &o, b, e);
+        if (!rc && w->direct)
+            warn_of_streaming(w);
     } else {
         rc = err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
     }
