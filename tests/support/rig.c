@@ -7,6 +7,12 @@
 
 void rig_open(struct rig *r, const char *path, const struct rig_options *o)
 {
+    struct err why = {0};
+    assert_ok(rig_open_if(r, path, o, &why), &why);
+}
+
+int rig_open_if(struct rig *r, const char *path, const struct rig_options *o, struct err *why)
+{
     struct err e = {0};
     *r = (struct rig){0};
     assert_ok(gguf_open(&r->g, path, &e), &e);
@@ -32,7 +38,7 @@ void rig_open(struct rig *r, const char *path, const struct rig_options *o)
         .max_context = max_context,
         .max_batch = BATCH_MAX_TOKENS,
     };
-    assert_ok(shard_new(&r->shard, r->model, r->weights, r->backend, &s, &e), &e);
+    return shard_new(&r->shard, r->model, r->weights, r->backend, &s, why);
 }
 
 void rig_close(struct rig *r)

@@ -32,6 +32,8 @@ struct rig_options {
 
 // Fails the running test when anything does.
 void rig_open(struct rig *r, const char *path, const struct rig_options *o);
+// What shard_new says; the rig is to be closed either way.
+int rig_open_if(struct rig *r, const char *path, const struct rig_options *o, struct err *why);
 void rig_close(struct rig *r);
 
 // Writes the sidecar of a whole model to `lanes`.
