@@ -12,8 +12,10 @@
 #include "base/signals.h"
 #include "weights/pressure.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -79,7 +81,7 @@ static uint64_t give_way(struct governor_state *s, const struct governor_view *v
 {
     uint64_t limit = s->limit;
     double seconds = (double)(v->now_ns - s->now_ns) * 1e-9;
-    int64_t taken_by_us = difference(v->resident, s->resident);
+    int64_t taken_by_us = difference(v->resident + v->besides, s->ours);
     *room = UINT64_MAX;
     s->hurry = false;
     for (int i = 0; i < v->n_sources; i++) {
@@ -134,7 +136,7 @@ uint64_t governor_decide(struct governor_state *s, const struct governor_view *v
     uint64_t limit = give_way(s, v, &room);
     s->limit = limit < s->limit ? limit : come_back(s, v, room);
     s->now_ns = v->now_ns;
-    s->resident = v->resident;
+    s->ours = v->resident + v->besides;
     return s->limit;
 }
 
@@ -146,7 +148,8 @@ struct governor {
     struct budget_watch *watch;
     struct pressure pressure;
     struct governor_state state;
-    int stop; // eventfd
+    int stop;  // eventfd
+    int statm; // of this process; -1: not to be had
     pthread_t thread;
     bool started;
     // What the log is told: once when need is over, once when memory begins to come back.
@@ -179,6 +182,19 @@ static void say(struct governor *g, uint64_t before, const struct governor_view 
     }
 }
 
+// Cache and buffers of ours are promised and touched later, as fast as memory goes: no pace of
+// others.
+static uint64_t besides(const struct governor *g, uint64_t resident)
+{
+    char text[128];
+    uint64_t there, shared, page = (uint64_t)sysconf(_SC_PAGESIZE);
+    ssize_t n = g->statm >= 0 ? pread(g->statm, text, sizeof text - 1, 0) : -1;
+    text[n > 0 ? n : 0] = 0;
+    if (sscanf(text, "%*u %" SCNu64 " %" SCNu64, &there, &shared) != 2)
+        return 0;
+    return (there - shared) * page > resident ? (there - shared) * page - resident : 0;
+}
+
 static void look(struct governor *g)
 {
     struct governor_view v = {0};
@@ -186,6 +202,7 @@ static void look(struct governor *g)
     // What is let go of between the two readings is free and resident for once: the limit is
     // lowered a moment later. The other way round too much would be given back.
     g->calls.status(g->calls.ctx, &v.resident, &v.wanted);
+    v.besides = besides(g, v.resident);
     v.others = budget_watch_poll(g->watch);
     v.n_sources = budget_watch_sources(g->watch, &v.sources);
     v.now_ns = clock_ns();
@@ -232,6 +249,7 @@ int governor_start(struct governor **out, const char *root, bool grow,
     governor_init(&g->state, grow);
     g->watch = budget_watch_open(root);
     g->stop = eventfd(0, EFD_CLOEXEC);
+    g->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     sigset_t before;
     signals_block(&before);
     g->started = g->watch && g->stop >= 0 && !pthread_create(&g->thread, NULL, governor_main, g);
@@ -255,6 +273,8 @@ void governor_stop(struct governor *g)
         pthread_join(g->thread, NULL);
     if (g->stop >= 0)
         close(g->stop);
+    if (g->statm >= 0)
+        close(g->statm);
     pressure_close(&g->pressure);
     budget_watch_close(g->watch);
     free(g);

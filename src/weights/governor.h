@@ -29,7 +29,7 @@ struct governor_state {
     bool hurry;     // look again soon
     int cause;      // the source of the last need
     int64_t now_ns, need_ns, raise_ns;
-    uint64_t resident;
+    uint64_t ours; // resident, and besides
     int n_sources;
     struct governor_trend trends[BUDGET_MAX_SOURCES];
 };
@@ -40,6 +40,7 @@ struct governor_view {
     int n_sources;
     bool others;               // the sources are others than at the last decision
     uint64_t resident, wanted; // bytes now, and as planned
+    uint64_t besides;          // anonymous memory of this process that is not resident weights
 };
 
 void governor_init(struct governor_state *s, bool grow);

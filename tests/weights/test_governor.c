@@ -28,7 +28,7 @@ struct world {
     struct budget_source source;
     struct hog hogs[HOGS];
     uint64_t others; // that never change
-    uint64_t resident, wanted;
+    uint64_t resident, wanted, besides;
     double let_go, take_back; // bytes/s
     int64_t ms, look_ms;
     int64_t least_free; // ever
@@ -52,7 +52,7 @@ static void world_init(struct world *w, uint64_t limit, uint64_t others, uint64_
 
 static int64_t free_in(const struct world *w)
 {
-    uint64_t used = w->others + w->resident;
+    uint64_t used = w->others + w->resident + w->besides;
     for (int i = 0; i < HOGS; i++)
         used += w->hogs[i].has;
     return (int64_t)(w->source.limit - used);
@@ -73,7 +73,8 @@ static void world_look(struct world *w)
                               .n_sources = 1,
                               .others = w->ms == 0,
                               .resident = w->resident,
-                              .wanted = w->wanted};
+                              .wanted = w->wanted,
+                              .besides = w->besides};
     uint64_t limit = governor_decide(&w->governor, &v);
     int direction = limit < before ? -1 : limit > before ? 1 : w->direction;
     w->turns += direction != w->direction;
@@ -111,6 +112,24 @@ static void world_run(struct world *w, int64_t until_ms)
 {
     while (w->ms < until_ms)
         world_step(w);
+}
+
+// A prompt touches buffers that were promised to it. They leave the floor, and nobody else takes.
+static void what_we_touch_ourselves_is_no_pace_of_others(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1024 * MIB, 50 * MIB, 800 * MIB, false);
+    world_run(&w, 1000);
+    for (int i = 0; i < 80; i++) {
+        w.besides += MIB;
+        world_run(&w, w.ms + 1);
+    }
+    world_run(&w, 3000);
+    assert_int_equal(w.resident, 800 * MIB);
+    w.besides += 60 * MIB; // beyond the floor it is taken from weights, and not more than that
+    world_run(&w, 4000);
+    assert_true(w.resident <= 783 * MIB && w.resident > 760 * MIB);
 }
 
 static void a_quiet_machine_is_left_alone(void **state)
@@ -392,6 +411,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_quiet_machine_is_left_alone),
+        cmocka_unit_test(what_we_touch_ourselves_is_no_pace_of_others),
         cmocka_unit_test(a_hog_gets_what_it_takes_and_all_comes_back_slowly),
         cmocka_unit_test(a_floor_smaller_than_a_look_is_enough),
         cmocka_unit_test(a_given_amount_shrinks_in_need_and_does_not_grow),
