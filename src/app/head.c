@@ -1,6 +1,7 @@
 // This program as the head of a ring: see head.h.
 #include "app/head.h"
 
+#include "app/amounts.h"
 #include "app/interrupt.h"
 #include "app/listen.h"
 #include "cluster/identity.h"
@@ -200,6 +201,27 @@ static void print_name(const struct node_report *r, int node)
     fprintf(stderr, "  %-*s", NAME_COLUMNS, name);
 }
 
+// Whether some node reads weights from disk for each pass.
+static bool some_streams(const struct node_report *r)
+{
+    bool some = false;
+    for (int i = 0; i < r->table.n_nodes; i++)
+        some |= r->memory[i].streamed > 0;
+    return some;
+}
+
+// "613 MiB + 150 MiB from disk"
+static void print_memory(const struct node_memory *m)
+{
+    char resident[AMOUNT_BYTES], streamed[AMOUNT_BYTES];
+    amount_size(resident, m->resident);
+    amount_size(streamed, m->streamed);
+    if (m->streamed)
+        fprintf(stderr, " %s + %s from disk", resident, streamed);
+    else
+        fprintf(stderr, " %s", m->resident ? resident : "mapped");
+}
+
 static void print_map(struct head *h)
 {
     struct node_report r;
@@ -209,7 +231,7 @@ static void print_map(struct head *h)
             t->n_rounds, NAME_COLUMNS, "node");
     for (int k = 0; k < t->n_rounds; k++)
         fprintf(stderr, " round %-3d", k + 1);
-    fputc('\n', stderr);
+    fputs(" weights in memory\n", stderr);
     for (int i = 0; i < t->n_nodes; i++) {
         print_name(&r, i);
         for (int k = 0; k < t->n_rounds; k++) {
@@ -220,6 +242,7 @@ static void print_map(struct head *h)
                 snprintf(window, sizeof window, "%d-%d", t->lo[k][i], t->hi[k][i] - 1);
             fprintf(stderr, " %-9s", window);
         }
+        print_memory(&r.memory[i]);
         fputc('\n', stderr);
     }
     if (h->activation == WIRE_F16)
@@ -258,19 +281,24 @@ void head_print_times(struct head *h, int64_t ttft_ns, int64_t tpot_ns)
             (double)tpot_ns / 1e6);
     if (!r.decode.n_passes)
         return;
-    fprintf(stderr, "times of a token (medians of %d):\n  %-*s %10s %12s\n", r.decode.n_passes,
-            NAME_COLUMNS, "node", "compute", "hop to it");
+    bool disk = some_streams(&r);
+    fprintf(stderr, "times of a token (medians of %d):\n  %-*s %10s %12s%s\n", r.decode.n_passes,
+            NAME_COLUMNS, "node", "compute", "hop to it", disk ? "  disk wait" : "");
     for (int i = 0; i < r.table.n_nodes; i++) {
+        const struct timings_node *t = &r.decode.nodes[i];
         print_name(&r, i);
-        fprintf(stderr, " %7.3f ms %9.0f us\n", r.decode.nodes[i].compute_ms,
-                r.decode.nodes[i].hop_us);
+        fprintf(stderr, " %7.3f ms %9.0f us", t->compute_ms, t->hop_us);
+        if (disk)
+            fprintf(stderr, " %7.3f ms", t->wait_ms);
+        fputc('\n', stderr);
     }
 }
 
 static json_t *json_times(const struct timings_report *t, int node)
 {
-    return json_pack("{s:i, s:f, s:f}", "passes", t->n_passes, "compute_ms",
-                     t->nodes[node].compute_ms, "hop_us", t->nodes[node].hop_us);
+    return json_pack("{s:i, s:f, s:f, s:f}", "passes", t->n_passes, "compute_ms",
+                     t->nodes[node].compute_ms, "hop_us", t->nodes[node].hop_us, "disk_wait_ms",
+                     t->nodes[node].wait_ms);
 }
 
 json_t *head_json(struct head *h)
@@ -282,10 +310,13 @@ json_t *head_json(struct head *h)
         json_t *windows = json_array();
         for (int k = 0; k < r.table.n_rounds; k++)
             json_array_append_new(windows, json_pack("[i, i]", r.table.lo[k][i], r.table.hi[k][i]));
-        json_array_append_new(nodes, json_pack("{s:s, s:b, s:o, s:o, s:o}", "name", r.names[i],
-                                               "head", i == r.table.n_nodes - 1, "windows", windows,
-                                               "token", json_times(&r.decode, i), "prompt",
-                                               json_times(&r.prompts, i)));
+        json_array_append_new(
+            nodes,
+            json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "name", r.names[i], "head",
+                      i == r.table.n_nodes - 1, "windows", windows, "resident_bytes",
+                      (json_int_t)r.memory[i].resident, "streamed_bytes",
+                      (json_int_t)r.memory[i].streamed, "slot_bytes", (json_int_t)r.memory[i].slots,
+                      "token", json_times(&r.decode, i), "prompt", json_times(&r.prompts, i)));
     }
     return json_pack("{s:i, s:s, s:o}", "rounds", r.table.n_rounds, "wire",
                      h->activation == WIRE_F16 ? "f16" : "f32", "nodes", nodes);

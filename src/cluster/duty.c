@@ -42,6 +42,7 @@ struct duty {
     struct frame_queue *queue;
     struct edges *edges;
     struct wire_ready ready;
+    char lie[112]; // weights_describe
 
     // The thread's own.
     struct stage stage;
@@ -168,6 +169,11 @@ static int load(struct duty *d, struct err *e)
     backend_count_progress(d->stage.backend, &d->o.pulse->progress);
     for (uint32_t i = 0; i < d->offer.n_digests; i++)
         d->ready.weight_bytes += model_layer_bytes(d->o.model->model, (int)d->layers[i].layer);
+    struct weights_status kept = weights_status(d->stage.weights);
+    d->ready.resident_bytes = kept.resident;
+    d->ready.streamed_bytes = kept.streamed;
+    d->ready.slot_bytes = kept.slots;
+    weights_describe(d->stage.weights, d->lie, sizeof d->lie);
     d->ready.load_ns = (uint64_t)(clock_ns() - start);
     frame_name(d->ready.isa, sizeof d->ready.isa, d->kernels->isa);
     d->edges_options.pool = d->pool;
@@ -205,7 +211,7 @@ static int take_up(struct duty *d, struct frame *f, struct err *e)
     struct pass_view v;
     struct batch b;
     int width = model_hparams(d->o.model->model)->n_embd;
-    int64_t start = clock_ns();
+    int64_t start = clock_ns(), waited = weights_waited_ns(d->stage.weights);
     int rc = frame_read_pass(&v, f->bytes, f->size, (uint32_t)width, d->activation, e);
     if (rc || v.header.epoch != d->epoch) {
         frame_release(f);
@@ -230,6 +236,7 @@ static int take_up(struct duty *d, struct frame *f, struct err *e)
         .received_ns = f->arrived_ns,
         .started_ns = start,
         .computed_ns = clock_ns(),
+        .waited_ns = weights_waited_ns(d->stage.weights) - waited,
     };
     pthread_mutex_unlock(&d->lock);
     frame_forward_pass(f, v.header.round, (uint16_t)d->node);
@@ -412,6 +419,11 @@ struct edges *duty_edges(struct duty *d)
 struct wire_ready duty_ready(const struct duty *d)
 {
     return d->ready;
+}
+
+const char *duty_weights(const struct duty *d)
+{
+    return d->lie;
 }
 
 const char *duty_describe(const struct duty *d)

@@ -196,7 +196,11 @@ void node_report(struct node *n, struct node_report *out)
     out->table = n->ring.table;
     pthread_mutex_lock(&n->lock);
     memcpy(out->names, n->ring_names, sizeof out->names);
+    memcpy(out->memory, n->ring_memory, sizeof out->memory);
     pthread_mutex_unlock(&n->lock);
+    struct weights_status own = n->pipeline->ops->residency(n->pipeline);
+    out->memory[n->ring.table.n_nodes - 1] =
+        (struct node_memory){own.resident, own.streamed, own.slots};
     timings_read(remote_timings(n->pipeline), false, &out->decode);
     timings_read(remote_timings(n->pipeline), true, &out->prompts);
 }

@@ -67,10 +67,16 @@ struct node_status {
 // Waits until the status changes or timeout_ms have passed.
 void node_wait(struct node *n, int timeout_ms, struct node_status *out);
 
+// How a node keeps its weights.
+struct node_memory {
+    uint64_t resident, streamed, slots; // bytes; streamed: read from disk for each pass
+};
+
 // Who runs what in the present ring, or ran in the last one; in the plan's order, the head last.
 struct node_report {
     struct window_table table;
     char names[WIRE_MAX_NODES][WIRE_NAME];
+    struct node_memory memory[WIRE_MAX_NODES];
     struct timings_report decode, prompts;
 };
 void node_report(struct node *n, struct node_report *out);

@@ -70,6 +70,18 @@ static int take_timing(struct node *n, int member, const struct frame *f,
     return 0;
 }
 
+static void note_memory(struct node *n, int member, const struct wire_header *h,
+                        const struct wire_ready *ready)
+{
+    int node = deploy_node(&n->deploy, member);
+    if (node < 0 || h->epoch != n->deploy.members.epoch)
+        return;
+    pthread_mutex_lock(&n->lock);
+    n->ring_memory[node] =
+        (struct node_memory){ready->resident_bytes, ready->streamed_bytes, ready->slot_bytes};
+    pthread_mutex_unlock(&n->lock);
+}
+
 // Every instruction set gives the same bits (kernels.h), so this is news and no warning.
 static void compare_isa(struct node *n, int member, const struct wire_ready *ready)
 {
@@ -115,8 +127,10 @@ static int take_frame_of(struct node *n, int member, const struct frame *f, stru
     case WIRE_READY:
         event.kind = DEPLOY_READY;
         rc = frame_read_ready(&ready, f->bytes, f->size, e);
-        if (!rc)
+        if (!rc) {
+            note_memory(n, member, &h, &ready);
             compare_isa(n, member, &ready);
+        }
         break;
     case WIRE_LINKED:
         event.kind = DEPLOY_LINKED;

@@ -53,6 +53,7 @@ struct node {
     uint32_t version; // of the status
     struct node_status status;
     char ring_names[WIRE_MAX_NODES][WIRE_NAME];
+    struct node_memory ring_memory[WIRE_MAX_NODES];
 };
 
 // node_door.c: the door's `admit`.

@@ -183,12 +183,14 @@ static int take_up(struct remote *r, struct pass *s, struct frame *f, struct pas
         .received_ns = f->arrived_ns,
         .started_ns = clock_ns(),
     };
+    int64_t waited = weights_waited_ns(r->stage.weights);
     float *hidden = activations_get(r->kernels, r->o.activation, v->activations, r->hidden, n);
     int rc = stage_run(&r->stage, b, round, hidden, e);
     bool last = round == r->table.n_rounds - 1;
     if (!rc && last)
         rc = shard_output(r->stage.shard, b, hidden, s->logits, s->states, e);
     time.computed_ns = clock_ns();
+    time.waited_ns = weights_waited_ns(r->stage.weights) - waited;
     at->compute_ns += time.computed_ns - time.started_ns;
     timings_ran(r->timings, r->stage.node, &time);
     if (rc || last) {

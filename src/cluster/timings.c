@@ -10,7 +10,7 @@
 enum { TIMINGS_OPEN = 4 * RING_MAX_PASSES }; // passes being collected
 
 struct stop { // a node's window in one round; its own clock
-    int64_t started_ns, computed_ns;
+    int64_t started_ns, computed_ns, waited_ns;
 };
 
 struct open_pass {
@@ -22,8 +22,8 @@ struct open_pass {
 };
 
 struct samples {
-    int n;                       // ever
-    double *compute_ms, *hop_us; // (n_nodes, TIMINGS_SAMPLES)
+    int n;                                 // ever
+    double *compute_ms, *hop_us, *wait_ms; // (n_nodes, TIMINGS_SAMPLES)
 };
 
 struct timings {
@@ -55,7 +55,8 @@ int timings_new(struct timings **out, int n_nodes, int n_rounds, struct err *e)
         struct samples *s = &t->samples[i];
         s->compute_ms = calloc((size_t)n_nodes * TIMINGS_SAMPLES, sizeof *s->compute_ms);
         s->hop_us = calloc((size_t)n_nodes * TIMINGS_SAMPLES, sizeof *s->hop_us);
-        if (!s->compute_ms || !s->hop_us)
+        s->wait_ms = calloc((size_t)n_nodes * TIMINGS_SAMPLES, sizeof *s->wait_ms);
+        if (!s->compute_ms || !s->hop_us || !s->wait_ms)
             goto no_memory;
     }
     *out = t;
@@ -76,6 +77,7 @@ void timings_free(struct timings *t)
     for (int i = 0; i < 2; i++) {
         free(t->samples[i].compute_ms);
         free(t->samples[i].hop_us);
+        free(t->samples[i].wait_ms);
     }
     pthread_mutex_destroy(&t->lock);
     free(t);
@@ -129,13 +131,15 @@ static void fold_when_complete(struct timings *t, struct open_pass *p)
         return;
     struct samples *s = &t->samples[p->n_tokens > 1];
     for (int m = 0; m < t->n_nodes; m++) {
-        double compute_ns = 0;
+        double compute_ns = 0, waited_ns = 0;
         for (int r = 0; r < t->n_rounds; r++) {
             const struct stop *x = stop_of(t, p, r, m);
             compute_ns += (double)x->computed_ns - (double)x->started_ns;
+            waited_ns += (double)x->waited_ns;
         }
         int at = m * TIMINGS_SAMPLES + s->n % TIMINGS_SAMPLES;
-        s->compute_ms[at] = compute_ns / 1e6;
+        s->compute_ms[at] = (compute_ns - waited_ns) / 1e6;
+        s->wait_ms[at] = waited_ns / 1e6;
         s->hop_us[at] = hop_of(t, p, m);
     }
     s->n++;
@@ -162,7 +166,8 @@ void timings_ran(struct timings *t, int node, const struct wire_time *time)
     pthread_mutex_lock(&t->lock);
     struct open_pass *p = find(t, time->pass);
     if (p && node >= 0 && node < t->n_nodes && time->round < (uint32_t)t->n_rounds) {
-        *stop_of(t, p, (int)time->round, node) = (struct stop){time->started_ns, time->computed_ns};
+        *stop_of(t, p, (int)time->round, node) =
+            (struct stop){time->started_ns, time->computed_ns, time->waited_ns};
         fold_when_complete(t, p);
     }
     pthread_mutex_unlock(&t->lock);
@@ -211,6 +216,7 @@ void timings_read(struct timings *t, bool prompts, struct timings_report *out)
     out->n_passes = s->n;
     for (int m = 0; n && m < t->n_nodes; m++) {
         out->nodes[m].compute_ms = median(s->compute_ms + m * TIMINGS_SAMPLES, n);
+        out->nodes[m].wait_ms = median(s->wait_ms + m * TIMINGS_SAMPLES, n);
         out->nodes[m].hop_us = median(s->hop_us + m * TIMINGS_SAMPLES, n);
     }
     pthread_mutex_unlock(&t->lock);

@@ -34,7 +34,8 @@ void timings_entered(struct timings *t, uint64_t pass, int round, int64_t now_ns
 void timings_offset(struct timings *t, int node, int64_t offset_ns);
 
 struct timings_node {
-    double compute_ms; // median of a pass, all rounds together
+    double compute_ms; // median of a pass, all rounds together, without what follows
+    double wait_ms;    // that it waited for the disk meanwhile
     double hop_us;     // median of one hop to this node
 };
 

@@ -186,8 +186,8 @@ static void say_ready(struct worker *w)
 {
     struct frame *f = take_frame(w);
     struct wire_ready m = duty_ready(w->duty);
-    say(w, "ready: %s, %.1f MiB of weights", duty_describe(w->duty),
-        (double)m.weight_bytes / (1 << 20));
+    say(w, "ready: %s, %.1f MiB, %s", duty_describe(w->duty), (double)m.weight_bytes / (1 << 20),
+        duty_weights(w->duty));
     pthread_mutex_lock(&w->lock);
     w->edges = duty_edges(w->duty);
     pthread_mutex_unlock(&w->lock);

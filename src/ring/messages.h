@@ -15,7 +15,7 @@
 
 enum {
     WIRE_MAGIC = 0x4f444e52, // "RNDO"
-    WIRE_VERSION = 2,
+    WIRE_VERSION = 3,
 
     WIRE_MAX_NODES = 32,
     WIRE_MAX_ROUNDS = 64,
@@ -167,8 +167,10 @@ struct wire_ready {
     uint64_t weight_bytes; // of the windows, as loaded
     uint64_t load_ns;
     char isa[WIRE_BUILD]; // that it computes with; another one than the head's may change bits
+    // Of these, in memory of its own; read from disk for each pass; and the slots for that.
+    uint64_t resident_bytes, streamed_bytes, slot_bytes;
 };
-_Static_assert(sizeof(struct wire_ready) == 32, "wire");
+_Static_assert(sizeof(struct wire_ready) == 56, "wire");
 
 // ---- While it runs.
 
@@ -197,9 +199,10 @@ struct wire_time { // one window of one pass; sender's clock
     int64_t received_ns; // the frame's last byte was here
     int64_t started_ns;  // the compute loop took it up
     int64_t computed_ns;
-    int64_t sent_ns; // the frame's last byte was given to the socket
+    int64_t sent_ns;   // the frame's last byte was given to the socket
+    int64_t waited_ns; // for the disk, while computing
 };
-_Static_assert(sizeof(struct wire_time) == 48, "wire");
+_Static_assert(sizeof(struct wire_time) == 56, "wire");
 
 // ---- A pass: wire_header | wire_pass | wire_op [n_ops] | wire_token [n_tokens] | zero bytes up to
 // a multiple of 64 | activations (n_tokens, width), whose width is the receiver's own knowledge.

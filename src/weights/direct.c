@@ -295,3 +295,11 @@ void direct_status(struct direct *d, struct weights_status *out)
         add_experts(d, out);
     reader_describe(d->reader, out->reader, sizeof out->reader);
 }
+
+int64_t direct_waited_ns(struct direct *d)
+{
+    pthread_mutex_lock(&d->lock);
+    int64_t ns = d->wait_ns;
+    pthread_mutex_unlock(&d->lock);
+    return d->cache ? ns + expert_cache_status(d->cache).wait_ns : ns;
+}

@@ -623,6 +623,11 @@ struct weights_status weights_status(struct weights *w)
     return s;
 }
 
+int64_t weights_waited_ns(struct weights *w)
+{
+    return w->direct ? direct_waited_ns(w->direct) : 0;
+}
+
 enum weights_place weights_place(const struct weights *w, uint32_t piece)
 {
     return w->pieces[piece].place;

@@ -112,6 +112,7 @@ struct weights_status {
     char reader[48];           // how streamed parts are read; "": nothing is
 };
 struct weights_status weights_status(struct weights *w);
+int64_t weights_waited_ns(struct weights *w); // wait_ns of it alone
 
 // Decides as weights_settle would, and does nothing: for showing.
 int weights_foresee(struct weights *w, const struct kernels *k, struct err *e);

@@ -193,7 +193,7 @@ static void write_have(void)
 
 static void write_ready(void)
 {
-    frame_write_ready(&out, 3, &(struct wire_ready){1 << 20, 55, "avx2"});
+    frame_write_ready(&out, 3, &(struct wire_ready){1 << 20, 55, "avx2", 4, 5, 6});
 }
 
 static void write_heartbeat(void)

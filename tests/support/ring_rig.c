@@ -11,6 +11,8 @@
 
 enum { GUARD_MS = 60000 };
 
+struct weights_options ring_weights;
+
 static const char *state_folder(const char *name, char *out, size_t size)
 {
     snprintf(out, size, "%s", test_file(name));
@@ -59,6 +61,7 @@ void ring_worker_start(struct ring_worker *w, const char *name, const char *toke
         .host = "127.0.0.1",
         .n_threads = n_threads,
         .isa = ISA_COUNT,
+        .weights = ring_weights,
         .say = say,
         .stop = stopped,
         .ctx = w,
@@ -158,7 +161,8 @@ struct local_options ring_engine(int n_threads)
                                   .max_sessions = 3,
                                   .max_context = RING_CONTEXT,
                                   .max_batch = RING_BATCH,
-                                  .max_outputs = RING_BATCH};
+                                  .max_outputs = RING_BATCH,
+                                  .weights = ring_weights};
 }
 
 struct window_table ring_split(int n_layers, int n_nodes, int n_rounds, const int *layers)

@@ -9,6 +9,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+// How nodes that are opened from now on keep their weights; zeros: as they like.
+extern struct weights_options ring_weights;
+
 struct ring_worker {
     struct worker_options o;
     struct token token;
