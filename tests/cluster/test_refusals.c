@@ -218,10 +218,10 @@ static void another_protocol_version_is_refused_on_both_sides(void **state)
     log_begin();
     assert_ok(link_dial(&end.link, &to, &o, &e), &e);
     wire_end_wait(&end, &end.closed, 1);
-    log_await("protocol version 2");
+    log_await("protocol version 3");
     log_end();
     node_close(head);
-    assert_contains(end.why.text, "protocol version 2");
+    assert_contains(end.why.text, "protocol version 3");
     wire_end_fini(&end);
     tls_identity_free(id);
 }

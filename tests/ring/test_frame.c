@@ -472,8 +472,8 @@ static void openings_of_another_version_are_understood(void **state)
     write_welcome();
     memcpy(room + offsetof(struct wire_header, version), &version, 2);
     assert_true(frame_read_answer(&w, room, out.size, &e) < 0);
-    assert_non_null(strstr(e.text, "protocol version 5"));
-    assert_non_null(strstr(e.text, "protocol version 2"));
+    assert_non_null(strstr(e.text, "protocol version 6"));
+    assert_non_null(strstr(e.text, "protocol version 3"));
     frame_write_sentence(&out, WIRE_REFUSE, 0, 0, ERR_DENIED, "go away");
     memcpy(room + offsetof(struct wire_header, version), &version, 2);
     struct err refused = {0};
