@@ -120,12 +120,11 @@ static json_t *json_foresight(const struct foresight *f)
 {
     if (!f->known)
         return json_null();
-    return json_pack("{ss so so so sb sI sI}", "isa", f->isa, "rows", json_share(&f->report.rows),
-                     "lanes", json_share(&f->report.lanes), "sidecar",
-                     json_share(&f->report.sidecar), "short_of_memory",
-                     (int)f->report.short_of_memory, "resident_bytes",
-                     (json_int_t)f->report.resident, "streamed_bytes",
-                     (json_int_t)f->report.streamed);
+    return json_pack(
+        "{ss so so so sb sI sI}", "isa", f->isa, "rows", json_share(&f->report.rows), "lanes",
+        json_share(&f->report.lanes), "sidecar", json_share(&f->report.sidecar), "short_of_memory",
+        (int)f->report.short_of_memory, "resident_bytes", (json_int_t)f->report.resident,
+        "streamed_bytes", (json_int_t)f->report.streamed);
 }
 
 json_t *show_json(const struct gguf *g, const struct inventory *v, const struct foresight *f,

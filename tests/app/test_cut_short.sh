@@ -10,25 +10,6 @@ ways=("--residency mmap" "--residency auto" "--residency direct"
     "--residency direct --memory 40M")
 declare -A pid=()
 
-end_all() {
-    local name
-    for name in "${!pid[@]}"; do
-        kill -KILL "${pid[$name]}" 2>/dev/null || true
-        wait "${pid[$name]}" 2>/dev/null || true
-    done
-}
-
-until_true() {
-    local i
-    for ((i = 0; i < 600; i++)); do
-        if "$@"; then return 0; fi
-        sleep 0.05
-    done
-    echo "waited in vain: $*"
-    tail -n 20 "$tap_folder"/*.log
-    return 1
-}
-
 # answer N OPTION...: starts an answer of N tokens; more of them than can be done with soon.
 answer() {
     local n=$1

@@ -5,25 +5,6 @@
 
 declare -A pid=()
 
-end_all() {
-    local name
-    for name in "${!pid[@]}"; do
-        kill -KILL "${pid[$name]}" 2>/dev/null || true
-        wait "${pid[$name]}" 2>/dev/null || true
-    done
-}
-
-until_true() {
-    local i
-    for ((i = 0; i < 600; i++)); do
-        if "$@"; then return 0; fi
-        sleep 0.05
-    done
-    echo "waited in vain: $*"
-    tail -n 20 "$tap_folder"/*.log
-    return 1
-}
-
 # start_head OPTION...: waits until its token is there.
 start_head() {
     rm -f "$tap_folder/token"

@@ -23,25 +23,6 @@ here=("$RONDO")
 # shellcheck disable=SC2034
 there=(qemu-aarch64 -cpu max "$tap_root/build/aarch64/rondo")
 
-end_all() {
-    local name
-    for name in "${!pid[@]}"; do
-        kill -KILL "${pid[$name]}" 2>/dev/null || true
-        wait "${pid[$name]}" 2>/dev/null || true
-    done
-}
-
-until_true() {
-    local i
-    for ((i = 0; i < 1200; i++)); do
-        if "$@"; then return 0; fi
-        sleep 0.05
-    done
-    echo "waited in vain: $*"
-    tail -n 20 "$tap_folder"/*.log
-    return 1
-}
-
 joined() { grep -q joined "$tap_folder/$1.log"; }
 
 # start_head WHERE OPTION...: waits until its token is there.

@@ -33,6 +33,27 @@ tap() {
     fi
 }
 
+# until_true COMMAND...: tries again and again, for a minute at most.
+until_true() {
+    local i
+    for ((i = 0; i < 1200; i++)); do
+        if "$@"; then return 0; fi
+        sleep 0.05
+    done
+    echo "waited in vain: $*"
+    tail -n 20 "$tap_folder"/*.log
+    return 1
+}
+
+# end_all: ends the programs whose numbers are in the array `pid`, by name.
+end_all() {
+    local name
+    for name in "${!pid[@]}"; do
+        kill -KILL "${pid[$name]}" 2>/dev/null || true
+        wait "${pid[$name]}" 2>/dev/null || true
+    done
+}
+
 # refused COMMAND...: succeeds when the command fails.
 refused() {
     if "$@"; then
