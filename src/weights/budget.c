@@ -277,9 +277,13 @@ static uint64_t free_of(const struct budget_source *s)
     return s->free;
 }
 
+// Where little is free, a part of it all the same: a small model shall run on a small machine.
+enum { LEAST_SHARE = 4 };
+
 static uint64_t free_to_breathe(const struct budget_source *s)
 {
-    return less(s->free, 2 * s->floor);
+    uint64_t breathing = less(s->free, 2 * s->floor), least = s->free / LEAST_SHARE;
+    return breathing > least ? breathing : least;
 }
 
 static uint64_t limit_of(const struct budget_source *s)

@@ -46,7 +46,8 @@ int budget_watch_sources(const struct budget_watch *w, const struct budget_sourc
 uint64_t budget_available(const char *root);
 
 // What a node that is not told otherwise may take: the least of what is free less twice the floor,
-// once to stay free and once to breathe. UINT64_MAX: nobody says.
+// once to stay free and once to breathe; a quarter of it where that is more. UINT64_MAX: nobody
+// says.
 uint64_t budget_automatic(const char *root);
 
 // What there is in all: the least of the machine's memory and the limits. UINT64_MAX: nobody says.

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 static const size_t part_least = 64 << 10, part_usual = 4 << 20, part_most = 16 << 20;
-static const uint64_t parts_usual = 1024; // of larger models parts are larger, not more
+static const uint64_t parts_usual = 1024;   // of larger models parts are larger, not more
+static const uint64_t parts_at_most = 4096; // of a model, however small the slots
 
 int32_t cuts_rows(uint64_t n_rows, size_t row_bytes, size_t part_bytes)
 {
@@ -19,8 +20,10 @@ size_t cuts_part_bytes(uint64_t total, uint64_t slots)
     uint64_t bytes = total / parts_usual;
     bytes = bytes < part_usual ? part_usual : bytes > part_most ? part_most : bytes;
     uint64_t most = slots / 8; // in the ring, so that reading and computing overlap
+    uint64_t least = total / parts_at_most;
+    least = least < part_least ? part_least : least > part_most ? part_most : least;
     bytes = bytes < most ? bytes : most;
-    return bytes < part_least ? part_least : (size_t)bytes;
+    return (size_t)(bytes < least ? least : bytes);
 }
 
 static int compare(const void *a, const void *b)

@@ -232,6 +232,18 @@ static void parts_are_rows_in_whole_groups(void **state)
     }
 }
 
+static void parts_are_neither_too_large_nor_too_many(void **state)
+{
+    (void)state;
+    const uint64_t mib = 1 << 20;
+    assert_int_equal(cuts_part_bytes(700 * mib, UINT64_MAX), 4 * mib);
+    assert_int_equal(cuts_part_bytes(700 * mib, 8 * mib), mib);
+    assert_int_equal(cuts_part_bytes(70 * mib, 0), 64 << 10);
+    assert_int_equal(cuts_part_bytes(8192 * mib, 32 * mib), 4 * mib);
+    assert_int_equal(cuts_part_bytes(8192 * mib, 0), 2 * mib);
+    assert_int_equal(cuts_part_bytes(100000 * mib, UINT64_MAX), 16 * mib);
+}
+
 // However many are streamed, no stretch of the tour has many more of them than its share.
 static void what_is_streamed_lies_evenly(void **state)
 {
@@ -261,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_stop_that_is_passed_by_costs_nothing_when_it_is_said),
         cmocka_unit_test(any_way_goes_on),
         cmocka_unit_test(parts_are_rows_in_whole_groups),
+        cmocka_unit_test(parts_are_neither_too_large_nor_too_many),
         cmocka_unit_test(what_is_streamed_lies_evenly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
