@@ -36,6 +36,11 @@ static size_t align(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
+static uint64_t at_most(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 struct part direct_lies(const struct direct_options *o, uint32_t piece)
 {
     struct part p = {0};
@@ -127,18 +132,24 @@ static void measure_parts(struct sizes *s, const struct direct_options *o, uint6
 // one more to be streamed, and gains nothing.
 static void choose_sizes(struct sizes *s, const struct direct_options *o, uint64_t budget)
 {
-    uint64_t slots = o->slots ? o->slots : budget / slots_share;
-    if (!o->slots) {
-        measure_parts(s, o, UINT64_MAX);
-        uint64_t wanted = (uint64_t)SLOT_PARTS * s->part_bytes, all = s->whole + s->parts;
-        uint64_t round =
-            o->rounds > 1 && all > budget ? (all - budget) / (uint64_t)(o->rounds - 1) : 0;
-        uint64_t most = wanted > budget / ring_most ? wanted : budget / ring_most;
-        round = round < most ? round : most;
-        slots = slots < wanted ? slots : wanted;
-        slots = slots > round ? slots : round;
+    if (o->slots) {
+        measure_parts(s, o, align((size_t)o->slots, READER_ALIGN));
+        return;
     }
+    measure_parts(s, o, UINT64_MAX);
+    uint64_t wanted = (uint64_t)SLOT_PARTS * s->part_bytes, all = s->whole + s->parts;
+    uint64_t round = o->rounds > 1 && all > budget ? (all - budget) / (uint64_t)(o->rounds - 1) : 0;
+    uint64_t slots = at_most(wanted, budget / slots_share);
+    round = at_most(round, budget / ring_most);
+    slots = slots > round ? slots : round;
+    // No more than there is, and than can be in use.
+    uint64_t fixed = s->whole + demand_least_slots(o) * demand_slot_bytes(o);
+    uint64_t room = budget > fixed ? (budget - fixed) / READER_ALIGN * READER_ALIGN : 0;
+    slots = at_most(slots, (uint64_t)STREAM_MAX_ENTRIES * s->part_bytes);
+    slots = at_most(slots, room);
     measure_parts(s, o, align((size_t)slots, READER_ALIGN));
+    if (s->slots > room)
+        measure_parts(s, o, 0);
 }
 
 void direct_needs(const struct direct_options *o, uint64_t *least, uint64_t *all)

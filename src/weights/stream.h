@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { STREAM_MAX_ENTRIES = 64 }; // parts in the ring
+enum { STREAM_MAX_ENTRIES = 256 }; // parts in the ring: a large one is to be of use, too
 // The ring is so many times the largest part, at least. While a part is waited for, one is in use;
 // on one of its two sides there is room then, and some to read ahead.
 enum { STREAM_MIN_PARTS = 5 };

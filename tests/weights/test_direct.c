@@ -347,6 +347,54 @@ static void too_small_a_budget_is_refused_with_what_is_missing(void **state)
     rig_close(&r);
 }
 
+// Many small amounts: each does, or the least that does is more.
+static void check_small_budgets(int rounds)
+{
+    bool did = false;
+    for (uint64_t budget = 64 << 10; budget < 12 << 20; budget += 188 << 10) {
+        struct err e = {0};
+        struct rig r;
+        struct rig_options o = {
+            .weights = {.residency = RESIDENCY_DIRECT, .budget = budget, .rounds = rounds}};
+        int rc = rig_open_if(&r, path, &o, &e);
+        if (rc)
+            assert_non_null(strstr(e.text, "the least that does"));
+        else
+            assert_true(weights_status(r.weights).resident + weights_status(r.weights).slots <=
+                        budget);
+        assert_true(!rc || !did);
+        did |= !rc;
+        rig_close(&r);
+    }
+    assert_true(did);
+}
+
+static void a_budget_is_enough_or_the_least_is_told(void **state)
+{
+    (void)state;
+    model_new("enough.gguf",
+              &(struct tiny_model){
+                  .type = WT_Q8_0, .n_layers = LAYERS, .n_embd = 1024, .n_ff = 2048, .tied = true});
+    check_small_budgets(1);
+    check_small_budgets(2);
+    check_small_budgets(5);
+}
+
+static void a_large_ring_is_read_into_as_a_whole(void **state)
+{
+    (void)state;
+    struct rig r;
+    model_new("ring.gguf",
+              &(struct tiny_model){.type = WT_Q8_0, .n_layers = 100, .n_embd = 128, .n_ff = 256});
+    struct rig_options o = {
+        .weights = {.residency = RESIDENCY_DIRECT, .budget = 9 << 20, .rounds = 2}};
+    rig_open(&r, path, &o);
+    struct weights_status s = weights_status(r.weights);
+    assert_true(s.slots > 2 << 20 && s.streamed > s.slots);
+    assert_true(s.read_bytes <= s.slots && s.read_bytes > s.slots / 16 * 15);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +407,8 @@ int main(void)
         cmocka_unit_test(lanes_of_a_sidecar_are_streamed),
         cmocka_unit_test(a_file_that_is_cut_short_ends_the_pass_with_a_sentence),
         cmocka_unit_test(too_small_a_budget_is_refused_with_what_is_missing),
+        cmocka_unit_test(a_budget_is_enough_or_the_least_is_told),
+        cmocka_unit_test(a_large_ring_is_read_into_as_a_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
