@@ -95,7 +95,8 @@ int weights_check(struct weights *w, struct err *e);
 
 // From now on at most so many bytes are resident. Parts beyond it are let go of at once, or when
 // they are done with; a higher limit lets them come back as they are used, up to what was planned.
-// Lanes of mapped weights do not come back: the rows in the files serve.
+// Of mapped weights it is lanes that are let go of: rows in the files serve meanwhile. Each call
+// with room for it turns one matrix again. One thread calls this.
 void weights_limit(struct weights *w, uint64_t bytes);
 
 struct weights_status {
