@@ -16,15 +16,18 @@ enum {
     MAX_NESTING = 64,
     TEXT_BYTES = 8192,
     POLLS_PER_MEMBERSHIP = 50,
-    POLLS_PER_NEW_LIMIT = 10
+    POLLS_PER_NEW_LIMIT = 10,
+    HIT_BYTES = 4096, // that are reclaimed each time that a limit is hit, about
 };
 
 static const uint64_t LEAST_FLOOR = 256u << 20;
 static const uint64_t NO_LIMIT = 1ull << 62; // version 1 says a little less than 2^63 for none
 
-// Files of a group, or -1. `high` is version 2's limit that slows down instead of killing.
+// Files of a group, or -1. `hits` counts how often its limit was hit. `high` is version 2's limit
+// that slows down instead of killing.
 struct group_files {
-    int limit, high, usage, stat;
+    int limit, high, usage, stat, hits;
+    uint64_t cache, n_hits; // when the cache was counted last
 };
 
 struct budget_watch {
@@ -117,13 +120,31 @@ static uint64_t group_cache(const char *stat, bool v2)
     return cache;
 }
 
+// What of the cache is left. Where much happens the kernel sometimes counts it every two seconds
+// only, and a hog takes all of it in between: a page or so each time that it hits the limit.
+static uint64_t group_cache_now(struct group_files *f, uint64_t counted, bool v2)
+{
+    char text[TEXT_BYTES];
+    uint64_t n_hits = 0;
+    if (read_text(f->hits, text) &&
+        !(v2 ? parse_key(text, "max", &n_hits) : parse_number(text, &n_hits)))
+        n_hits = 0;
+    if (counted != f->cache || n_hits < f->n_hits) {
+        f->cache = counted;
+        f->n_hits = n_hits;
+    }
+    return less(counted, at_most(n_hits - f->n_hits, NO_LIMIT / HIT_BYTES) * HIT_BYTES);
+}
+
 static void poll_group(struct budget_watch *w, int i)
 {
     struct budget_source *s = &w->sources[i];
-    const struct group_files *f = &w->files[i];
+    struct group_files *f = &w->files[i];
     const struct budget_source *machine = &w->sources[0];
     char text[TEXT_BYTES];
     uint64_t limit = UINT64_MAX, high, used = 0;
+    if (!s->limits && i == 1)
+        read_text(f->stat, text); // the group's own: Linux 6.18 counts for those around it, too
     if (!s->limits && w->n_polls % POLLS_PER_NEW_LIMIT != 1)
         return; // those without limits are most, and stay it
     if (read_text(f->limit, text))
@@ -137,7 +158,8 @@ static void poll_group(struct budget_watch *w, int i)
     if (read_text(f->usage, text))
         parse_number(text, &used);
     s->limit = limit;
-    s->used = read_text(f->stat, text) ? less(used, group_cache(text, s->v2)) : used;
+    uint64_t cache = read_text(f->stat, text) ? group_cache(text, s->v2) : 0;
+    s->used = less(used, group_cache_now(f, cache, s->v2));
     s->free = less(limit, s->used);
     s->floor = limit / 20;
 }
@@ -156,6 +178,7 @@ static void add_group(struct budget_watch *w, const char *folder, const char *mo
         return;
     f.usage = open_at(w->root, folder, v2 ? "/memory.current" : "/memory.usage_in_bytes");
     f.stat = open_at(w->root, folder, "/memory.stat");
+    f.hits = open_at(w->root, folder, v2 ? "/memory.events" : "/memory.failcnt");
     struct budget_source *s = &w->sources[w->n_sources];
     *s = (struct budget_source){.v2 = v2};
     const char *name = folder + strlen(mount);
@@ -216,6 +239,7 @@ static void close_groups(struct budget_watch *w)
         close_file(w->files[i].high);
         close_file(w->files[i].usage);
         close_file(w->files[i].stat);
+        close_file(w->files[i].hits);
     }
     w->n_sources = 1;
 }

@@ -89,6 +89,39 @@ static int sources_that_limit(const struct budget_watch *w)
     return n_limits;
 }
 
+// The kernel did not count the cache anew, but a limit that is hit takes from it.
+static void a_cache_shrinks_with_each_hit_of_the_limit(void **state)
+{
+    (void)state;
+    const char *const names[2][4] = {
+        {"/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "/sys/fs/cgroup/memory/a/memory.failcnt",
+         "/sys/fs/cgroup/memory/a/memory.usage_in_bytes", "/sys/fs/cgroup/memory/a/memory.stat"},
+        {"/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/a/memory.events",
+         "/sys/fs/cgroup/a/memory.current", "/sys/fs/cgroup/a/memory.stat"}};
+    for (int v2 = 0; v2 < 2; v2++) {
+        machine(v2 ? "hits2" : "hits1");
+        put("/proc/self/cgroup", v2 ? "0::/a\n" : "4:memory:/a\n");
+        put(names[v2][0], "10000000\n");
+        put(names[v2][1], v2 ? "low 0\nmax 7\n" : "7\n");
+        put(names[v2][2], "10000000\n");
+        put(names[v2][3], v2 ? "active_file 8000000\n" : "total_active_file 8000000\n");
+        struct budget_watch *w = budget_watch_open(root);
+        budget_watch_poll(w);
+        const struct budget_source *s = source(w, "the control group /a");
+        assert_int_equal(s->free, 8000000);
+        put(names[v2][1], v2 ? "low 0\nmax 1007\n" : "1007\n");
+        budget_watch_poll(w);
+        assert_int_equal(s->free, 8000000 - 1000 * 4096);
+        put(names[v2][1], v2 ? "low 0\nmax 9007\n" : "9007\n");
+        budget_watch_poll(w);
+        assert_int_equal(s->free, 0);
+        put(names[v2][3], v2 ? "active_file 5000000\n" : "total_active_file 5000000\n");
+        budget_watch_poll(w);
+        assert_int_equal(s->free, 5000000); // counted again
+        budget_watch_close(w);
+    }
+}
+
 static void a_watch_sees_what_changes(void **state)
 {
     (void)state;
@@ -270,6 +303,7 @@ int main(void)
         cmocka_unit_test(the_tightest_of_nested_groups_counts),
         cmocka_unit_test(groups_of_version_1_count_too),
         cmocka_unit_test(a_watch_sees_what_changes),
+        cmocka_unit_test(a_cache_shrinks_with_each_hit_of_the_limit),
         cmocka_unit_test(the_limit_that_slows_down_is_one),
         cmocka_unit_test(a_process_that_is_moved_has_other_groups),
         cmocka_unit_test(a_container_has_the_limit_at_the_mount),
