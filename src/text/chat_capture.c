@@ -328,7 +328,8 @@ static void add_value(struct chat_reader *r, const char *value, size_t n)
     chat_calls_argument(&c->arguments, r->o.tools, &c->name, &c->key, value, n);
 }
 
-static enum chat_step tag_value(struct chat_reader *r, const struct view *v)
+// A value up to its end; then `body` goes on.
+static enum chat_step take_value(struct chat_reader *r, const struct view *v, enum chat_phase body)
 {
     struct chat_capture *c = &r->capture;
     size_t n;
@@ -336,7 +337,7 @@ static enum chat_step tag_value(struct chat_reader *r, const struct view *v)
     if (step != STEP_NEXT)
         return step;
     add_value(r, v->text + c->from, n);
-    return go(c, PHASE_TAG_BODY);
+    return go(c, body);
 }
 
 static enum chat_step tag_json_end(struct chat_reader *r, const struct view *v)
@@ -401,17 +402,6 @@ static enum chat_step pair_between(struct chat_reader *r, const struct view *v)
         return v->ending ? STEP_FAIL : STEP_MORE;
     enum chat_step step = inner(r, v, INNER_VALUE);
     return step == STEP_NEXT ? go(c, PHASE_PAIR_VALUE) : step;
-}
-
-static enum chat_step pair_value(struct chat_reader *r, const struct view *v)
-{
-    struct chat_capture *c = &r->capture;
-    size_t n;
-    enum chat_step step = until_inner(r, v, INNER_VALUE_END, CHAT_MAX_CALL_BYTES, &n);
-    if (step != STEP_NEXT)
-        return step;
-    add_value(r, v->text + c->from, n);
-    return go(c, PHASE_PAIR_BODY);
 }
 
 // ---- names -------------------------------------------------------------------------------------
@@ -533,7 +523,7 @@ static enum chat_step phase(struct chat_reader *r, const struct view *v)
     case PHASE_TAG_KEY:
         return tag_key(c, v);
     case PHASE_TAG_VALUE:
-        return tag_value(r, v);
+        return take_value(r, v, PHASE_TAG_BODY);
     case PHASE_TAG_JSON_END:
         return tag_json_end(r, v);
     case PHASE_PAIR_NAME:
@@ -545,7 +535,7 @@ static enum chat_step phase(struct chat_reader *r, const struct view *v)
     case PHASE_PAIR_BETWEEN:
         return pair_between(r, v);
     case PHASE_PAIR_VALUE:
-        return pair_value(r, v);
+        return take_value(r, v, PHASE_PAIR_BODY);
     case PHASE_NAME:
         return name_phase(r, v);
     case PHASE_NAME_END:
