@@ -43,6 +43,18 @@ struct read *reader_pop(struct read_queue *queue)
     return q;
 }
 
+static bool take_out(struct read_queue *queue, struct read *q)
+{
+    struct read *before = NULL, *x = queue->first;
+    for (; x && x != q; x = x->next)
+        before = x;
+    if (!x)
+        return false;
+    *(before ? &before->next : &queue->first) = q->next;
+    queue->last = queue->last == q ? before : queue->last;
+    return true;
+}
+
 void reader_start(struct reader *r, struct read *q)
 {
     CHECK(q->file >= 0 && q->file < r->o.n_files && (uintptr_t)q->to % READER_ALIGN == 0 &&
@@ -81,6 +93,21 @@ void reader_complete(struct reader *r, struct read *q, int error)
     if (r->n_waiting)
         pthread_cond_broadcast(&r->done);
     pthread_mutex_unlock(&r->lock);
+}
+
+bool reader_cancel(struct reader *r, struct read *q)
+{
+    pthread_mutex_lock(&r->lock);
+    bool found = take_out(&r->for_ring, q) || take_out(&r->for_threads, q);
+    if (found) {
+        if (!--r->n_pending)
+            r->busy_ns += clock_ns() - r->busy_since;
+        atomic_store(&q->state, READ_IDLE);
+        if (r->n_waiting)
+            pthread_cond_broadcast(&r->done);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return found;
 }
 
 enum read_state reader_wait(struct reader *r, struct read *q)

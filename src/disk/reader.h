@@ -11,8 +11,8 @@
 // A read that fails is tried the next way before it is FAILED; what is read short is read on.
 //
 // Threads: with io_uring one of the reader's own waits for the kernel and one sleeps until a read
-// has to go another way, else a few read. reader_start and reader_wait may be called from any
-// thread. Nothing is allocated after reader_open.
+// has to go another way, else a few read. The calls for reads may come from any thread. Nothing is
+// allocated after reader_open.
 #pragma once
 
 #include "base/err.h"
@@ -67,6 +67,8 @@ void reader_close(struct reader *r); // what is pending comes to its end first
 // Queues a read, now PENDING. Never blocks for longer than a lock is held. Reads begin in the order
 // of the calls.
 void reader_start(struct reader *r, struct read *q);
+// Takes back a read that nobody has begun: it is IDLE then. False: it is under way or through.
+bool reader_cancel(struct reader *r, struct read *q);
 // Blocks until `q` is no longer PENDING; its state.
 enum read_state reader_wait(struct reader *r, struct read *q);
 

@@ -29,9 +29,23 @@ static struct part *part_of(const struct direct *d, uint32_t piece)
     return &d->parts[piece - d->n_pieces];
 }
 
+// What was dropped is not read if nobody has begun to.
+static void cancel_dropped(struct direct *d)
+{
+    for (int i = 0; i < STREAM_MAX_ENTRIES; i++) {
+        const struct stream_entry *entry = &d->stream.entries[i];
+        if (entry->state != ENTRY_DROPPED || atomic_load(&d->reads[i].state) != READ_PENDING ||
+            !reader_cancel(d->reader, &d->reads[i]))
+            continue;
+        d->read_bytes -= entry->bytes;
+        d->stream.wasted -= entry->bytes;
+    }
+}
+
 // Starts all reads that there is room for. What was dropped makes room once it is read.
 static void pump(struct direct *d)
 {
+    cancel_dropped(d);
     for (int i; (i = stream_dropped(&d->stream)) >= 0;) {
         if (atomic_load(&d->reads[i].state) == READ_PENDING)
             break;

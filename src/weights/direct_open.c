@@ -480,6 +480,8 @@ void direct_close(struct direct *d)
     if (!d)
         return;
     demand_close(d);
+    for (int i = 0; d->reader && i < STREAM_MAX_ENTRIES; i++)
+        reader_cancel(d->reader, &d->reads[i]); // nobody waits for what is ahead
     reader_close(d->reader);
     if (d->home)
         munmap(d->home, d->home_bytes);

@@ -505,6 +505,56 @@ static void a_ring_that_breaks_is_given_up(void **state)
         }
 }
 
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int n_begun;
+
+static ssize_t read_behind_gate(int fd, void *data, size_t size, int64_t offset)
+{
+    atomic_fetch_add(&n_begun, 1);
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return disk_io_real.pread(fd, data, size, offset);
+}
+
+// The first read is under way, the others wait for it: those taken back are never read.
+static void reads_that_nobody_began_are_taken_back(void **state)
+{
+    (void)state;
+    static struct rig t;
+    struct disk_io slow = disk_io_real;
+    slow.pread = read_behind_gate;
+    rig_files(&t, NULL, BYTES, 1);
+    rig_reader(&t, READER_BUFFERED, 1);
+    disk_io = &slow;
+    pthread_mutex_lock(&gate);
+    atomic_store(&n_begun, 0);
+    for (int i = 0; i < 6; i++) {
+        t.reads[i] = (struct read){
+            .to = t.memory + (size_t)i * MOST, .offset = (uint64_t)i * MOST, .size = MOST};
+        reader_start(t.reader, &t.reads[i]);
+    }
+    while (!atomic_load(&n_begun))
+        usleep(100);
+    assert_false(reader_cancel(t.reader, &t.reads[0]));
+    for (int i = 1; i < 6; i += 2) { // in the middle, and the last
+        assert_true(reader_cancel(t.reader, &t.reads[i]));
+        assert_int_equal(reader_wait(t.reader, &t.reads[i]), READ_IDLE);
+        assert_false(reader_cancel(t.reader, &t.reads[i]));
+    }
+    reader_start(t.reader, &t.reads[5]); // behind what is left
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < 6; i++)
+        if (i % 2 == 0 || i == 5) {
+            assert_int_equal(reader_wait(t.reader, &t.reads[i]), READ_DONE);
+            assert_true(right(&t, &t.reads[i]));
+        }
+    assert_false(reader_cancel(t.reader, &t.reads[5]));
+    reader_close(t.reader);
+    disk_io = &disk_io_real;
+    assert_int_equal(atomic_load(&n_begun), 4);
+    rig_files_close(&t);
+}
+
 static void ways_have_names(void **state)
 {
     (void)state;
@@ -660,6 +710,7 @@ int main(void)
         cmocka_unit_test(direct_reads_that_are_refused_go_through_the_page_cache),
         cmocka_unit_test(without_io_uring_threads_read),
         cmocka_unit_test(a_ring_that_breaks_is_given_up),
+        cmocka_unit_test(reads_that_nobody_began_are_taken_back),
         cmocka_unit_test(ways_have_names),
         cmocka_unit_test(nobody_reads_with_memory_that_may_not_be_locked),
         cmocka_unit_test(a_filter_that_forbids_io_uring_leaves_the_other_ways),
