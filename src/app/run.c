@@ -1,4 +1,5 @@
 // rondo run: one prompt, one answer, as it comes; at a terminal without a prompt, a conversation.
+#include "app/amounts.h"
 #include "app/answer_options.h"
 #include "app/conversation.h"
 #include "app/interrupt.h"
@@ -34,6 +35,7 @@ struct run {
     struct sampler_options sampler;
     struct answer made;
     int64_t open_ns;
+    struct weights_status before; // the answer
 };
 
 static bool keep(struct text *t, const char *text, size_t size)
@@ -111,6 +113,31 @@ static int print_json(const struct run *r, struct err *e)
     return output_json(json, e);
 }
 
+// What this machine kept of the weights, and what its disk took; a ring has a table of all.
+static void tell_weights(const struct run *r)
+{
+    struct pipeline *p = r->loaded.pipeline;
+    struct weights_status s = p->ops->residency(p);
+    char resident[AMOUNT_BYTES], streamed[AMOUNT_BYTES], read[AMOUNT_BYTES];
+    amount_size(resident, s.resident);
+    amount_size(streamed, s.streamed);
+    amount_size(read, s.read_bytes - r->before.read_bytes);
+    const char *governed = s.governed ? "; memory is short, so it is less than planned" : "";
+    if (s.residency == RESIDENCY_MMAP && !s.resident)
+        fprintf(stderr, "rondo: weights mapped from the file%s\n", governed);
+    else if (s.residency == RESIDENCY_MMAP)
+        fprintf(stderr, "rondo: weights mapped from the file, %s turned into lanes in memory%s\n",
+                resident, governed);
+    else if (!s.streamed)
+        fprintf(stderr, "rondo: all weights resident, %s\n", resident);
+    else
+        fprintf(stderr,
+                "rondo: %s of weights resident, %s streamed by %s: %s read, %.1f ms of disk "
+                "wait%s\n",
+                resident, streamed, s.reader, read, (double)(s.wait_ns - r->before.wait_ns) / 1e6,
+                governed);
+}
+
 static void tell_times(const struct run *r)
 {
     const struct answer *a = &r->made;
@@ -119,10 +146,13 @@ static void tell_times(const struct run *r)
              "%zu tokens of prompt in %.0f ms, first token after %.0f ms, then %.1f tokens/s",
              a->n_prompt, (double)a->prompt_ns / 1e6, (double)a->ttft_ns / 1e6,
              per_second(1, a->tpot_ns));
-    if (options_flag(r->options, OPT_VERBOSE))
-        fprintf(stderr, "rondo: %s\n", line);
-    else
+    if (!options_flag(r->options, OPT_VERBOSE)) {
         log_info("%s", line);
+        return;
+    }
+    fprintf(stderr, "rondo: %s\n", line);
+    if (!r->loaded.head)
+        tell_weights(r);
 }
 
 // ---- the steps ---------------------------------------------------------------------------------
@@ -193,6 +223,7 @@ static int answer(struct run *r, struct err *e)
     };
     const char *file = options_text(r->options, OPT_SESSION);
     interrupt_catch();
+    r->before = r->loaded.pipeline->ops->residency(r->loaded.pipeline);
     int rc = conversation_say(r->conversation, &turn, &r->made, e);
     screen_dim(&r->screen, false);
     screen_end_line(&r->screen);

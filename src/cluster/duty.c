@@ -426,6 +426,11 @@ const char *duty_weights(const struct duty *d)
     return d->lie;
 }
 
+struct weights_status duty_status(const struct duty *d)
+{
+    return weights_status(d->stage.weights);
+}
+
 const char *duty_describe(const struct duty *d)
 {
     return d->description;

@@ -50,7 +50,8 @@ void duty_free(struct duty *d);
 // ---- After MAIL_LOADED.
 struct edges *duty_edges(struct duty *d);
 struct wire_ready duty_ready(const struct duty *d);
-const char *duty_weights(const struct duty *d); // where they lie, for people
+const char *duty_weights(const struct duty *d);          // where they lie, for people
+struct weights_status duty_status(const struct duty *d); // of them, now
 
 // "layers 0-1 and 5 of 8, node 1 of 3" for people; any time.
 const char *duty_describe(const struct duty *d);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cluster/duty.h"
 #include "cluster/follow.h"
+#include "cluster/given_back.h"
 #include "cluster/identity.h"
 #include "cluster/liveness.h"
 #include "cluster/pairing.h"
@@ -37,6 +38,7 @@ struct worker {
     bool open;   // the present link
     struct liveness liveness;
     struct duty *duty;
+    struct given_back given_back;        // of the duty's memory: what was said
     struct frame *offer, *plan, *roster; // of the next duty
     struct err why;                      // of the event at hand: what SAY_* tell
     char said[512];                      // the last line
@@ -186,6 +188,7 @@ static void say_ready(struct worker *w)
 {
     struct frame *f = take_frame(w);
     struct wire_ready m = duty_ready(w->duty);
+    given_back_init(&w->given_back, clock_ns());
     say(w, "ready: %s, %.1f MiB, %s", duty_describe(w->duty), (double)m.weight_bytes / (1 << 20),
         duty_weights(w->duty));
     pthread_mutex_lock(&w->lock);
@@ -431,6 +434,17 @@ static void take_letter(struct worker *w, struct mail *m)
     }
 }
 
+// Says when memory was given back in need, and when it is all there again.
+static void look_at_memory(struct worker *w, int64_t now_ns)
+{
+    char line[GIVEN_BACK_TEXT];
+    if (!given_back_due(&w->given_back, now_ns))
+        return;
+    struct weights_status s = duty_status(w->duty);
+    if (given_back_news(&w->given_back, &s, line))
+        say(w, "%s", line);
+}
+
 static void tick(struct worker *w)
 {
     int64_t now_ns = clock_ns();
@@ -444,8 +458,10 @@ static void tick(struct worker *w)
             link_close(w->head, &why); // `closed` comes by mail
         }
     }
-    if (w->duty && w->edges)
+    if (w->duty && w->edges) { // it has loaded
         edges_check(w->edges, now_ns);
+        look_at_memory(w, now_ns);
+    }
     step(w, FOLLOW_TICK, 0);
 }
 

@@ -278,6 +278,11 @@ int frame_read_roster(struct wire_roster *out, const struct wire_peer **peers, c
     return 0;
 }
 
+static bool amount_valid(uint64_t amount)
+{
+    return amount <= UINT64_C(1) << WIRE_MAX_BITS;
+}
+
 int frame_read_ready(struct wire_ready *out, const void *data, size_t size, struct err *e)
 {
     struct wire_header h;
@@ -289,6 +294,9 @@ int frame_read_ready(struct wire_ready *out, const void *data, size_t size, stru
         return malformed(e, WIRE_READY, "its size");
     if (!name_valid(m.isa, sizeof m.isa))
         return malformed(e, WIRE_READY, "its instruction set");
+    if (!amount_valid(m.weight_bytes) || !amount_valid(m.resident_bytes) ||
+        !amount_valid(m.streamed_bytes) || !amount_valid(m.slot_bytes))
+        return malformed(e, WIRE_READY, "what it keeps of its weights");
     *out = m;
     return 0;
 }
@@ -332,9 +340,12 @@ int frame_read_timing(struct wire_timing *out, const struct wire_time **times, c
         t = rest(&h, data, sizeof m, m.n_times, sizeof *t);
     if (!t)
         return malformed(e, WIRE_TIMING, "the length of its list");
-    for (uint32_t i = 0; i < m.n_times; i++)
+    for (uint32_t i = 0; i < m.n_times; i++) {
         if (t[i].round >= WIRE_MAX_ROUNDS)
             return malformed(e, WIRE_TIMING, "a round");
+        if (t[i].waited_ns < 0 || !amount_valid((uint64_t)t[i].waited_ns))
+            return malformed(e, WIRE_TIMING, "what was waited for the disk");
+    }
     *out = m;
     *times = t;
     return 0;

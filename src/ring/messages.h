@@ -28,6 +28,7 @@ enum {
     WIRE_MAX_PAGES = 1 << 20,   // of the KV cache
     WIRE_MAX_ADDRESSES = 8,
     WIRE_MAX_TIMES = 64, // entries of one timing report
+    WIRE_MAX_BITS = 50,  // bytes of weights and times waited: at most 1 << WIRE_MAX_BITS
     WIRE_MAX_TEXT = 480,
     WIRE_MAX_CONTROL = 1 << 16, // bytes of any frame but WIRE_PASS, header included
     WIRE_NAME = 32,             // names: printable ASCII, NUL-padded, the last byte is NUL

@@ -8,7 +8,8 @@ enum { NODES = 3, ROUNDS = 2, US = 1000 };
 static const int64_t skew_ns[NODES] = {7000000000, -3000000000,
                                        0}; // each node's clock minus the head's
 
-// Every node computes 100 us times its number and each hop takes 10 us; begins at `at_us`.
+// Every node computes 100 us times its number, waits for the disk 10 us times it, and each hop
+// takes 10 us; begins at `at_us`.
 static void play(struct timings *t, uint64_t pass, int n_tokens, int64_t at_us, int leave_out)
 {
     int64_t now = at_us * US;
@@ -16,11 +17,12 @@ static void play(struct timings *t, uint64_t pass, int n_tokens, int64_t at_us, 
     for (uint32_t r = 0; r < ROUNDS; r++) {
         timings_entered(t, pass, (int)r, now);
         for (int m = 0; m < NODES; m++) {
-            int64_t started = now + 10 * US, computed = started + 100 * US * (m + 1);
+            int64_t started = now + 10 * US, computed = started + 110 * US * (m + 1);
             struct wire_time w = {.pass = pass,
                                   .round = r,
                                   .started_ns = started + skew_ns[m],
-                                  .computed_ns = computed + skew_ns[m]};
+                                  .computed_ns = computed + skew_ns[m],
+                                  .waited_ns = 10 * US * (m + 1)};
             if (m != leave_out)
                 timings_ran(t, m, &w);
             now = computed;
@@ -55,6 +57,7 @@ static void hops_are_told_across_clocks(void **state)
     for (int m = 0; m < NODES; m++) {
         assert_near(r.nodes[m].compute_ms * 1e3, 200.0 * (m + 1));
         assert_near(r.nodes[m].hop_us, 10);
+        assert_near(r.nodes[m].wait_ms * 1e3, 20.0 * (m + 1));
     }
     timings_read(t, true, &r);
     assert_int_equal(r.n_passes, 0);

@@ -191,9 +191,16 @@ static void write_have(void)
     frame_write_have(&out, &(struct wire_have){{1, 2, 3}});
 }
 
+static const struct wire_ready good_ready = {.weight_bytes = 9 << 20,
+                                             .load_ns = 55,
+                                             .isa = "avx2",
+                                             .resident_bytes = 5 << 20,
+                                             .streamed_bytes = UINT64_C(1) << WIRE_MAX_BITS,
+                                             .slot_bytes = 1 << 20};
+
 static void write_ready(void)
 {
-    frame_write_ready(&out, 3, &(struct wire_ready){1 << 20, 55, "avx2", 4, 5, 6});
+    frame_write_ready(&out, 3, &good_ready);
 }
 
 static void write_heartbeat(void)
@@ -203,7 +210,8 @@ static void write_heartbeat(void)
 
 static void write_timing(void)
 {
-    struct wire_time t[2] = {{.pass = 7, .round = 1, .sent_ns = 9}, {.pass = 8, .sent_ns = 10}};
+    struct wire_time t[2] = {{.pass = 7, .round = 1, .sent_ns = 9},
+                             {.pass = 8, .sent_ns = 10, .waited_ns = 11}};
     frame_write_timing(&out, 3, &(struct wire_timing){.n_times = 2}, t);
 }
 
@@ -291,6 +299,12 @@ static void fields_come_back(void **state)
     assert_ok(frame_read_timing(&t, &times, room, out.size, &e), &e);
     assert_int_equal(t.n_times, 2);
     assert_int_equal(times[1].sent_ns, 10);
+    assert_int_equal(times[1].waited_ns, 11);
+
+    struct wire_ready loaded;
+    write_ready();
+    assert_ok(frame_read_ready(&loaded, room, out.size, &e), &e);
+    assert_memory_equal(&loaded, &good_ready, sizeof loaded);
 }
 
 static void a_pass_is_laid_out_for_computing_in_place(void **state)
@@ -430,6 +444,21 @@ static void counts_beyond_their_limits_are_refused(void **state)
     assert_refused(write_roster, roster, sizeof(struct wire_roster) + 32, 0x07070707); // a name
     assert_refused(write_roster, roster,
                    sizeof(struct wire_roster) + offsetof(struct wire_peer, addresses), 5);
+}
+
+static void absurd_amounts_of_memory_and_waiting_are_refused(void **state)
+{
+    const size_t amounts[] = {
+        offsetof(struct wire_ready, weight_bytes), offsetof(struct wire_ready, resident_bytes),
+        offsetof(struct wire_ready, streamed_bytes), offsetof(struct wire_ready, slot_bytes)};
+    const size_t second = sizeof(struct wire_timing) + sizeof(struct wire_time);
+    const size_t waited = second + offsetof(struct wire_time, waited_ns);
+    const uint32_t beyond = (1u << (WIRE_MAX_BITS - 32)) + 1; // upper half
+    (void)state;
+    for (size_t i = 0; i < sizeof amounts / sizeof *amounts; i++)
+        assert_refused(write_ready, ready, amounts[i] + 4, beyond);
+    assert_refused(write_timing, timing, waited + 4, beyond);
+    assert_refused(write_timing, timing, waited + 4, 0x80000000); // negative
 }
 
 static void a_pass_of_another_width_or_type_is_refused(void **state)
@@ -601,6 +630,7 @@ int main(void)
         cmocka_unit_test(a_frame_of_another_type_is_refused),
         cmocka_unit_test(damage_never_leads_out_of_the_frame),
         cmocka_unit_test(counts_beyond_their_limits_are_refused),
+        cmocka_unit_test(absurd_amounts_of_memory_and_waiting_are_refused),
         cmocka_unit_test(a_pass_of_another_width_or_type_is_refused),
         cmocka_unit_test(sizes_of_passes_have_limits),
         cmocka_unit_test(openings_of_another_version_are_understood),
