@@ -169,6 +169,10 @@ static void keep(struct direct *d, struct part *p, const uint8_t *at)
     uint32_t index = (uint32_t)(p - d->parts);
     if (d->n_resident >= d->n_allowed || d->by_rank[d->n_resident] != index)
         return;
+    if (d->locked) { // as it was before its memory was given back
+        size_t from = p->home / READER_ALIGN * READER_ALIGN;
+        mlock2(d->home + from, p->home + p->home_bytes - from, MLOCK_ONFAULT);
+    }
     direct_settle_part(d, p, at, NULL);
     d->resident[index] = true;
     d->resident_bytes += p->home_bytes;

@@ -2,6 +2,7 @@
 // streamed are read, limits that move while it computes, sidecars, disks that fail.
 #include "support.h"
 
+#include "faulty_disk.h"
 #include "rig.h"
 #include "tiny_model.h"
 
@@ -216,6 +217,19 @@ static void lanes_of_mapped_weights_are_let_go_of(void **state)
     free(got);
 }
 
+// KiB of this process that are locked in memory.
+static long locked(void)
+{
+    char line[200];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f))
+        sscanf(line, "VmLck: %ld", &kib);
+    fclose(f);
+    return kib;
+}
+
 static void a_higher_limit_lets_weights_come_back_as_they_are_used(void **state)
 {
     (void)state;
@@ -224,8 +238,10 @@ static void a_higher_limit_lets_weights_come_back_as_they_are_used(void **state)
     float *out = malloc((size_t)MOST * 512 * sizeof *out);
     assert_non_null(out);
     rig_open(&r, path, &o);
+    long before_all = locked(); // 0: the user's limits do not allow it
     weights_limit(r.weights, 0);
     struct weights_status s = weights_status(r.weights);
+    assert_true(!before_all || locked() < before_all);
     assert_true(s.governed && s.streamed > s.resident);
     weights_limit(r.weights, UINT64_MAX);
     for (int at = 0, i = 0; i < 100 && s.governed; i++) {
@@ -235,6 +251,7 @@ static void a_higher_limit_lets_weights_come_back_as_they_are_used(void **state)
         assert_true(s.resident > before);
     }
     assert_true(!s.governed && s.resident == s.wanted && !s.streamed);
+    assert_int_equal(locked(), before_all);
     rig_close(&r);
     free(out);
 }
@@ -335,6 +352,63 @@ static void a_file_that_is_cut_short_ends_the_pass_with_a_sentence(void **state)
     rig_close(&r);
 }
 
+// All passes from the beginning; false: one of them ended with the sentence.
+static bool whole_sequence(struct rig *r, float *out)
+{
+    static struct batch_token tokens[MOST];
+    struct session_op drop = {.kind = SESSION_TRUNCATE};
+    rig_pass(r, &(struct batch){.ops = &drop, .n_ops = 1}, NULL);
+    for (int i = 0, at = 0; i < PASSES; i++) {
+        struct err e = {0};
+        int n = widths[i];
+        for (int k = 0; k < n; k++, at++)
+            tokens[k] = (struct batch_token){
+                .id = 3 + at * 7 % 40, .pos = (uint32_t)at, .want = WANT_LOGITS};
+        if (rig_try(r, &(struct batch){.tokens = tokens, .n_tokens = n}, out, &e)) {
+            assert_non_null(strstr(e.text, path));
+            return false;
+        }
+        out += n * r->h->n_vocab;
+    }
+    return true;
+}
+
+static void a_pass_that_cannot_be_read_harms_no_other(void **state)
+{
+    (void)state;
+    struct weights_status s, all;
+    int n, failed = 0;
+    silent = -1;
+    model_new("fails.gguf", &(struct tiny_model){
+                                .type = WT_Q8_0, .n_layers = LAYERS, .n_embd = 256, .n_ff = 1024});
+    struct rig_options o = options(RESIDENCY_DIRECT, UINT64_MAX);
+    float *want = logits(&o, NULL, &all, &n);
+    o = options(RESIDENCY_DIRECT, budget_of(&all, 0.4));
+    free(logits(&o, NULL, &s, &n));
+    bool ring = !strncmp(s.reader, "io_uring", 8);
+    float *got = malloc((size_t)n * sizeof *got);
+    assert_non_null(got);
+    for (long nth = 2; nth < 120; nth += 7) { // the file ends there, for once
+        struct err e = {0};
+        struct rig r;
+        faulty_disk((struct disk_faults){.call = ring ? DISK_RING_RESULT : DISK_PREAD, .nth = nth});
+        if (rig_open_if(&r, path, &o, &e)) {
+            assert_non_null(strstr(e.text, path));
+        } else {
+            if (!whole_sequence(&r, got)) {
+                failed++;
+                assert_true(whole_sequence(&r, got));
+            }
+            assert_memory_equal(got, want, (size_t)n * sizeof *want);
+        }
+        rig_close(&r);
+        faulty_disk_end();
+    }
+    assert_true(failed > 0);
+    free(want);
+    free(got);
+}
+
 static void too_small_a_budget_is_refused_with_what_is_missing(void **state)
 {
     (void)state;
@@ -419,6 +493,7 @@ int main(void)
         cmocka_unit_test(limits_may_move_while_it_computes),
         cmocka_unit_test(lanes_of_a_sidecar_are_streamed),
         cmocka_unit_test(a_file_that_is_cut_short_ends_the_pass_with_a_sentence),
+        cmocka_unit_test(a_pass_that_cannot_be_read_harms_no_other),
         cmocka_unit_test(too_small_a_budget_is_refused_with_what_is_missing),
         cmocka_unit_test(a_budget_is_enough_or_the_least_is_told),
         cmocka_unit_test(a_large_ring_is_read_into_as_a_whole),
