@@ -201,12 +201,12 @@ static void print_name(const struct node_report *r, int node)
     fprintf(stderr, "  %-*s", NAME_COLUMNS, name);
 }
 
-// Whether some node reads weights from disk for each pass.
+// Whether some node reads weights from disk for each pass, or has to since it ran short of memory.
 static bool some_streams(const struct node_report *r)
 {
     bool some = false;
     for (int i = 0; i < r->table.n_nodes; i++)
-        some |= r->memory[i].streamed > 0;
+        some |= r->memory[i].streamed > 0 || r->decode.nodes[i].wait_ms > 0;
     return some;
 }
 

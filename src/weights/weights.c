@@ -370,6 +370,10 @@ void weights_describe(const struct weights *w, char *out, size_t size)
     if (w->direct) {
         struct weights_status s;
         direct_status(w->direct, &s);
+        if (!s.streamed) {
+            snprintf(out, size, "all %.0f MiB of weights resident", (double)s.resident / (1 << 20));
+            return;
+        }
         snprintf(out, size, "%.0f MiB of weights resident, %.0f MiB streamed by %s",
                  (double)s.resident / (1 << 20), (double)s.streamed / (1 << 20), s.reader);
         return;
