@@ -23,7 +23,7 @@ static struct gguf *model_of(const uint64_t *sizes, size_t n)
     uint64_t need, offset = 0;
     bytes_prefix(&b, 3, n, 0);
     for (size_t i = 0; i < n; i++) {
-        char name[16];
+        char name[32];
         uint64_t values = sizes[i] / sizeof(float);
         snprintf(name, sizeof name, "t%zu", i);
         bytes_tensor(&b, name, 1, &values, WT_F32, offset);
