@@ -98,7 +98,7 @@ ring_times() {
     grep -oE '"name":"[^"]*","head":(true|false),"windows":[^{]*"token":\{[^}]*\}' \
         "$folder/three.json" |
         sed -E 's/"head":true,"windows":/"name":"head",/
-            s/.*"name":"([^"]*)".*"compute_ms":([^,]*),"hop_us":([^}]*)\}/\1 \2 \3/' |
+            s/.*"name":"([^"]*)".*"compute_ms":([^,]*),"hop_us":([^,}]*).*/\1 \2 \3/' |
         while read -r name compute hop; do
             LC_ALL=C printf '%-10s %9.2f ms %11.0f us\n' "$name" "$compute" "$hop"
         done
