@@ -388,7 +388,7 @@ static void a_pass_that_cannot_be_read_harms_no_other(void **state)
     bool ring = !strncmp(s.reader, "io_uring", 8);
     float *got = malloc((size_t)n * sizeof *got);
     assert_non_null(got);
-    for (long nth = 2; nth < 120; nth += 7) { // the file ends there, for once
+    for (long nth = 2; nth < 120; nth += 13) { // the file ends there, for once
         struct err e = {0};
         struct rig r;
         faulty_disk((struct disk_faults){.call = ring ? DISK_RING_RESULT : DISK_PREAD, .nth = nth});
@@ -438,7 +438,7 @@ static void too_small_a_budget_is_refused_with_what_is_missing(void **state)
 static void check_small_budgets(int rounds)
 {
     bool did = false;
-    for (uint64_t budget = 64 << 10; budget < 12 << 20; budget += 188 << 10) {
+    for (uint64_t budget = 64 << 10; budget < 12 << 20; budget += 452 << 10) {
         struct err e = {0};
         struct rig r;
         struct rig_options o = {
