@@ -33,10 +33,14 @@ int keeping_memory(const char *text, uint64_t total, uint64_t *out, struct err *
     } else if (!options_read_size(text, &bytes)) {
         return no_amount(text, e);
     }
-    if (!(bytes >= memory_least && bytes <= memory_most))
+    if (bytes > memory_most)
         return err_set(e, ERR_USAGE,
-                       "--memory %s is no amount that weights could use; ask for 1M "
-                       "at least",
+                       "--memory %s is more than any machine has; ask for what this one can give, "
+                       "or for auto",
+                       text);
+    if (!(bytes >= memory_least))
+        return err_set(e, ERR_USAGE,
+                       "--memory %s is no amount that weights could use; ask for 1M at least",
                        text);
     *out = (uint64_t)bytes;
     return 0;

@@ -263,12 +263,20 @@ static int no_room(const struct weights *w, uint64_t least, struct err *e)
     double cache = (double)w->others.cache / mib, computing = (double)w->others.computing / mib;
     double weights = (double)least / mib, all = cache + computing + weights;
     double given = (double)(w->options.memory ? w->options.memory : budget_automatic("")) / mib;
+    const char *who = w->options.memory ? "--memory allows" : "this machine can spare";
+    const char *more = w->options.memory ? "allow more" : "end other programs";
+    if (!least) // not known yet: nothing may be promised
+        return err_set(
+            e, ERR_NO_MEMORY,
+            "%s %.1f MiB of memory; the cache takes %.1f MiB and computing %.1f MiB, "
+            "which is %.1f MiB more and leaves nothing for weights on their way through; "
+            "%s, %s",
+            who, given, cache, computing, all - given, more, cure);
     return err_set(
         e, ERR_NO_MEMORY,
         "%s %.1f MiB of memory, and the least that does is %.1f, %.1f more: %.1f for the "
         "cache, %.1f for computing, %.1f for weights on their way through; %s, %s",
-        w->options.memory ? "--memory allows" : "this machine can spare", given, all, all - given,
-        cache, computing, weights, w->options.memory ? "allow more" : "end other programs", cure);
+        who, given, all, all - given, cache, computing, weights, more, cure);
 }
 
 int weights_room(const struct weights *w, const struct weights_others *others, struct err *e)

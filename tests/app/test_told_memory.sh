@@ -30,6 +30,23 @@ one_machine_tells_what_it_kept() {
         --memory 20M
 }
 
+# refused AMOUNT CODE PATTERN: rondo run ends with the exit code, and says why.
+refused() {
+    local code=0
+    "$RONDO" run "$model" a --memory "$1" 2>"$tap_folder/err.log" || code=$?
+    cat "$tap_folder/err.log"
+    [ "$code" = "$2" ] && grep -Eq "$3" "$tap_folder/err.log"
+}
+
+amounts_that_make_no_sense_are_refused() {
+    refused 0 2 'ask for 1M at least$'
+    refused -1 2 'ask for 1M at least$'
+    refused 18446744073709551616 2 'more than any machine has'
+    refused 101% 2 'more than 0% and at most 100%$'
+    refused 7X 2 "not '7X'\$"
+    refused 1M 4 'allows 1.0 MiB of memory; the cache takes .* leaves nothing for weights'
+}
+
 # start_head OPTION...: waits until its token is there.
 start_head() {
     rm -f "$tap_folder/token"
@@ -88,6 +105,8 @@ a_worker_without_memory_is_named() {
 
 tap "a model of 33 MiB is made" make_model
 tap "rondo run -v tells what one machine kept of the weights" one_machine_tells_what_it_kept
+tap "amounts of memory that make no sense are refused, each with its reason" \
+    amounts_that_make_no_sense_are_refused
 tap "a ring shows the memory and the waits of all nodes" a_ring_shows_memory_and_waits_of_all
 tap "a ring tells programs all numbers" a_ring_tells_programs_all_numbers
 tap "a worker without the memory for its part is named at the head" a_worker_without_memory_is_named

@@ -431,6 +431,8 @@ static void too_small_a_budget_is_refused_with_what_is_missing(void **state)
     assert_int_equal(shard_new(&r.shard, r.model, r.weights, r.backend, &s, &e), ERR_NO_MEMORY);
     assert_non_null(strstr(e.text, "1.0 MiB"));
     assert_non_null(strstr(e.text, "--ctx"));
+    assert_non_null(strstr(e.text, "leaves nothing for weights"));
+    assert_null(strstr(e.text, "the least")); // nobody knows it yet
     rig_close(&r);
 }
 
