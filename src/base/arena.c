@@ -5,6 +5,8 @@
 #include "base/check.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum {
     ARENA_ALIGN = 64,
@@ -51,4 +53,11 @@ void *arena_take(struct arena *a, size_t size)
     void *p = a->base + a->used;
     a->used = end;
     return p;
+}
+
+void pages_give_back(void *at, size_t size, bool locked)
+{
+    if (locked) // under a sanitizer the library's function does nothing, and locked pages stay
+        (void)syscall(SYS_munlock, at, size);
+    (void)madvise(at, size, MADV_DONTNEED);
 }

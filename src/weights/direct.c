@@ -5,6 +5,7 @@
 // for its own part does not hold it.
 #include "weights/direct.h"
 
+#include "base/arena.h"
 #include "base/arith.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -135,9 +136,7 @@ static void give_back(struct direct *d, size_t from, size_t to)
     hi = hi < d->home_bytes ? hi : d->home_bytes;
     if (lo >= hi)
         return;
-    if (d->locked)
-        munlock(d->home + lo, hi - lo);
-    madvise(d->home + lo, hi - lo, MADV_DONTNEED);
+    pages_give_back(d->home + lo, hi - lo, d->locked);
 }
 
 // Lets go of all resident parts beyond the limit that nobody holds.

@@ -4,6 +4,7 @@
 // those that are gone, whose memory was given back. Lists are of indices, -1 at their ends.
 #include "weights/expert_cache.h"
 
+#include "base/arena.h"
 #include "base/arith.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -231,9 +232,7 @@ static void fill(struct expert_cache *c, int i, uint32_t piece, const struct exp
 
 static void give_back(struct expert_cache *c, int i)
 {
-    if (c->o.locked)
-        munlock(memory_of(c, i), c->o.slot_bytes);
-    madvise(memory_of(c, i), c->o.slot_bytes, MADV_DONTNEED);
+    pages_give_back(memory_of(c, i), c->o.slot_bytes, c->o.locked);
     list_add(c, &c->gone, i);
 }
 

@@ -391,7 +391,8 @@ static void control_characters_of_a_model_do_not_reach_the_terminal(void **state
     fresh_state("controls");
     char line[PATH_MAX + 64];
     snprintf(line, sizeof line,
-             "run|%s|--temp|50|--top-k|0|--top-p|1|--min-p|0|-n|2000|--ctx-shift", babbler());
+             "run|%s|--seed|7|--temp|50|--top-k|0|--top-p|1|--min-p|0|-n|2000|--ctx-shift",
+             babbler());
     struct terminal t = start("dumb", line);
     for (int i = 0; i < 8; i++)
         enter(&t, "Say anything.");
