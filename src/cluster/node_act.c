@@ -60,6 +60,15 @@ static void tell_self(struct node *n, enum mail_kind kind, const struct err *why
     mailbox_put(n->mail, &letter);
 }
 
+// On the outgoing edge's thread.
+static void sent(void *ctx, const struct frame *f, int64_t now_ns)
+{
+    const struct node *n = ctx;
+    struct wire_header h;
+    memcpy(&h, f->bytes, sizeof h);
+    timings_left(remote_timings(n->pipeline), h.pass, h.round, now_ns);
+}
+
 static void make(struct node *n)
 {
     int last = n->deploy.n_workers - 1;
@@ -77,6 +86,8 @@ static void make(struct node *n)
         .pool = remote_pool(n->pipeline),
         .queue = remote_queue(n->pipeline),
         .mail = n->mail,
+        .sent = sent,
+        .ctx = n,
     };
     struct err e = {0};
     struct edges *s;

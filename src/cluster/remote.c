@@ -119,7 +119,7 @@ static void launch(struct remote *r, struct pass *s, struct frame *f, uint32_t e
     for (int i = 0; i < b->n_tokens; i++)
         r->tokens[i] = (struct wire_token){b->tokens[i].session, b->tokens[i].pos};
     frame_write_pass(f, &v, (uint32_t)r->base.info.hparams->n_embd);
-    timings_begin(r->timings, b->pass, b->n_tokens);
+    timings_begin(r->timings, b->pass, b->n_tokens, start);
     float *hidden = activations_get(r->kernels, r->o.activation, v.activations, r->hidden, 0);
     if (shard_embed(r->stage.shard, b, hidden, &e)) {
         frame_release(f);
