@@ -1,9 +1,14 @@
 // This program as the head of a ring: see head.h.
 #include "app/head.h"
 
-#include "app/amounts.h"
+#include "app/gantt.h"
 #include "app/interrupt.h"
 #include "app/listen.h"
+#include "app/ring_report.h"
+#include "app/status_socket.h"
+#include "app/terminal.h"
+#include "app/trace.h"
+#include "base/log.h"
 #include "cluster/identity.h"
 #include "cluster/node.h"
 
@@ -13,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 200, NAME_COLUMNS = 26 };
+enum { WAIT_MS = 200 };
 
 struct head {
     struct node *node;
@@ -23,13 +28,18 @@ struct head {
     bool terminal;
     char line[256]; // the waiting line as it stands
     uint32_t n_notes;
+    char model[256]; // as it was named, for rondo nodes
+    FILE *trace;     // NULL: none is wanted
+    struct status_socket *status;
 };
+
+static json_t *document(void *ctx);
 
 // ---- Options.
 
 bool head_wanted(const struct options *o, struct err *e)
 {
-    const enum option_id others[] = {OPT_LAYERS, OPT_ROUNDS, OPT_WIRE, OPT_TOKEN_FILE};
+    const enum option_id others[] = {OPT_LAYERS, OPT_ROUNDS, OPT_WIRE, OPT_TOKEN_FILE, OPT_TRACE};
     if (options_int(o, OPT_WORKERS) > 0)
         return true;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -92,6 +102,16 @@ static int open_node(struct head *h, const struct options *o, struct err *e)
     return identity_write_private(file, line, (size_t)size, true, e);
 }
 
+// Now: nobody shall compute for an hour and learn then that there is no room for what it took.
+static int open_trace(struct head *h, const struct options *o, struct err *e)
+{
+    const char *path = options_text(o, OPT_TRACE);
+    if (!path)
+        return 0;
+    h->trace = fopen(path, "we");
+    return h->trace ? 0 : err_errno(e, ERR_FAILED, "cannot write the trace %s", path);
+}
+
 int head_open(struct head **out, const struct model *m, const struct local_options *local,
               const struct options *o, struct err *e)
 {
@@ -101,7 +121,11 @@ int head_open(struct head **out, const struct model *m, const struct local_optio
         return err_set(e, ERR_NO_MEMORY, "out of memory");
     h->terminal = isatty(STDERR_FILENO);
     h->activation = (enum wire_activation)options_enum(o, OPT_WIRE);
+    const char *model = options_arg(o, 0);
+    err_quote(h->model, sizeof h->model, model, (int)strlen(model));
     int rc = make_table(h, m, o, e);
+    if (!rc)
+        rc = open_trace(h, o, e);
     interrupt_catch(); // whoever sees the token file may ask for the end
     if (!rc)
         rc = open_node(h, o, e);
@@ -109,6 +133,9 @@ int head_open(struct head **out, const struct model *m, const struct local_optio
         .model = m, .table = h->table, .engine = *local, .activation = h->activation};
     if (!rc)
         rc = node_begin(h->node, &ring, e);
+    struct err unseen = {0}; // the ring is worth more than being shown
+    if (!rc && status_socket_open(&h->status, document, h, &unseen))
+        log_warn("rondo nodes will not see this head: %s", unseen.text);
     if (rc) {
         head_close(h);
         return rc;
@@ -121,7 +148,10 @@ void head_close(struct head *h)
 {
     if (!h)
         return;
+    status_socket_close(h->status);
     node_close(h->node);
+    if (h->trace)
+        fclose(h->trace);
     if (*h->token_file)
         unlink(h->token_file); // this head is not to be found any more
     free(h);
@@ -193,61 +223,11 @@ static void show_status(struct head *h, const struct node_status *s)
     show_line(h, line);
 }
 
-static void print_name(const struct node_report *r, int node)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%d %s%s", node + 1, r->names[node],
-             node == r->table.n_nodes - 1 ? " (head)" : "");
-    fprintf(stderr, "  %-*s", NAME_COLUMNS, name);
-}
-
-// Whether some node reads weights from disk for each pass, or has to since it ran short of memory.
-static bool some_streams(const struct node_report *r)
-{
-    bool some = false;
-    for (int i = 0; i < r->table.n_nodes; i++)
-        some |= r->memory[i].streamed > 0 || r->decode.nodes[i].wait_ms > 0;
-    return some;
-}
-
-// "613 MiB + 150 MiB from disk"
-static void print_memory(const struct node_memory *m)
-{
-    char resident[AMOUNT_BYTES], streamed[AMOUNT_BYTES];
-    amount_size(resident, m->resident);
-    amount_size(streamed, m->streamed);
-    if (m->streamed)
-        fprintf(stderr, " %s + %s from disk", resident, streamed);
-    else
-        fprintf(stderr, " %s", m->resident ? resident : "mapped");
-}
-
 static void print_map(struct head *h)
 {
     struct node_report r;
     node_report(h->node, &r);
-    const struct window_table *t = &r.table;
-    fprintf(stderr, "layer map: %d layers, %d nodes, k = %d\n  %-*s", t->n_layers, t->n_nodes,
-            t->n_rounds, NAME_COLUMNS, "node");
-    for (int k = 0; k < t->n_rounds; k++)
-        fprintf(stderr, " round %-3d", k + 1);
-    fputs(" weights in memory\n", stderr);
-    for (int i = 0; i < t->n_nodes; i++) {
-        print_name(&r, i);
-        for (int k = 0; k < t->n_rounds; k++) {
-            char window[24] = "-";
-            if (t->hi[k][i] - t->lo[k][i] == 1)
-                snprintf(window, sizeof window, "%d", t->lo[k][i]);
-            else if (t->hi[k][i] > t->lo[k][i])
-                snprintf(window, sizeof window, "%d-%d", t->lo[k][i], t->hi[k][i] - 1);
-            fprintf(stderr, " %-9s", window);
-        }
-        print_memory(&r.memory[i]);
-        fputc('\n', stderr);
-    }
-    if (h->activation == WIRE_F16)
-        fputs("activations travel as F16: the answer is close to one node's, not bit-equal\n",
-              stderr);
+    ring_report_map(stderr, &r);
 }
 
 int head_gather(struct head *h, struct err *e)
@@ -273,51 +253,82 @@ int head_gather(struct head *h, struct err *e)
 
 // ---- Times.
 
+static void print_gantt(const struct node_report *r, const struct timings_trace *last)
+{
+    const struct gantt_look look = {.columns = terminal_columns(STDERR_FILENO),
+                                    .utf8 = terminal_utf8()};
+    char *text = last->n_passes ? gantt_text(last, last->passes, r->names, &look) : NULL;
+    fputs(text ? text : "", stderr);
+    free(text);
+}
+
 void head_print_times(struct head *h, int64_t ttft_ns, int64_t tpot_ns)
 {
     struct node_report r;
+    struct timings_trace last;
     node_report(h->node, &r);
     fprintf(stderr, "first token after %.1f ms, then one every %.2f ms\n", (double)ttft_ns / 1e6,
             (double)tpot_ns / 1e6);
-    if (!r.decode.n_passes)
-        return;
-    bool disk = some_streams(&r);
-    fprintf(stderr, "times of a token (medians of %d):\n  %-*s %10s %12s%s\n", r.decode.n_passes,
-            NAME_COLUMNS, "node", "compute", "hop to it", disk ? "  disk wait" : "");
-    for (int i = 0; i < r.table.n_nodes; i++) {
-        const struct timings_node *t = &r.decode.nodes[i];
-        print_name(&r, i);
-        fprintf(stderr, " %7.3f ms %9.0f us", t->compute_ms, t->hop_us);
-        if (disk)
-            fprintf(stderr, " %7.3f ms", t->wait_ms);
-        fputc('\n', stderr);
+    ring_report_times(stderr, &r);
+    if (!node_last(h->node, &last, NULL)) {
+        print_gantt(&r, &last);
+        timings_trace_free(&last);
     }
-}
-
-static json_t *json_times(const struct timings_report *t, int node)
-{
-    return json_pack("{s:i, s:f, s:f, s:f}", "passes", t->n_passes, "compute_ms",
-                     t->nodes[node].compute_ms, "hop_us", t->nodes[node].hop_us, "disk_wait_ms",
-                     t->nodes[node].wait_ms);
 }
 
 json_t *head_json(struct head *h)
 {
     struct node_report r;
+    struct timings_trace last;
     node_report(h->node, &r);
-    json_t *nodes = json_array();
-    for (int i = 0; i < r.table.n_nodes; i++) {
-        json_t *windows = json_array();
-        for (int k = 0; k < r.table.n_rounds; k++)
-            json_array_append_new(windows, json_pack("[i, i]", r.table.lo[k][i], r.table.hi[k][i]));
-        json_array_append_new(
-            nodes,
-            json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:o, s:o}", "name", r.names[i], "head",
-                      i == r.table.n_nodes - 1, "windows", windows, "resident_bytes",
-                      (json_int_t)r.memory[i].resident, "streamed_bytes",
-                      (json_int_t)r.memory[i].streamed, "slot_bytes", (json_int_t)r.memory[i].slots,
-                      "token", json_times(&r.decode, i), "prompt", json_times(&r.prompts, i)));
-    }
-    return json_pack("{s:i, s:s, s:o}", "rounds", r.table.n_rounds, "wire",
-                     h->activation == WIRE_F16 ? "f16" : "f32", "nodes", nodes);
+    if (node_last(h->node, &last, NULL))
+        return NULL;
+    json_t *json = ring_report_json(&r, &last);
+    timings_trace_free(&last);
+    return json;
+}
+
+int head_trace(struct head *h, struct err *e)
+{
+    struct node_report r;
+    struct timings_trace recent;
+    if (!h->trace)
+        return 0;
+    node_report(h->node, &r);
+    int rc = node_recent(h->node, &recent, e);
+    if (rc)
+        return rc;
+    trace_write(h->trace, &recent, &r.table, r.names);
+    timings_trace_free(&recent);
+    bool failed = ferror(h->trace);
+    failed |= fclose(h->trace) != 0;
+    h->trace = NULL;
+    return failed ? err_set(e, ERR_FAILED, "the trace could not be written; the disk may be full")
+                  : 0;
+}
+
+// ---- rondo nodes.
+
+static const char *const phases[] = {
+    [DEPLOY_IDLE] = "idle",       [DEPLOY_GATHERING] = "waiting for workers",
+    [DEPLOY_LOADING] = "loading", [DEPLOY_LINKING] = "linking",
+    [DEPLOY_RUNNING] = "running",
+};
+
+// On the status socket's thread.
+static json_t *document(void *ctx)
+{
+    struct head *h = ctx;
+    struct node_status s;
+    node_wait(h->node, 0, &s);
+    json_t *members = json_array();
+    for (int i = 0; i < s.n_members; i++)
+        json_array_append_new(members, json_pack("{s:s, s:s}", "name", s.members[i].name, "state",
+                                                 membership_name(s.members[i].state)));
+    json_t *json = json_pack("{s:i, s:s, s:s, s:s, s:i, s:o}", "pid", (int)getpid(), "version",
+                             RONDO_VERSION, "model", h->model, "state", phases[s.phase], "workers",
+                             h->table.n_nodes - 1, "members", members);
+    if (json && (s.phase == DEPLOY_RUNNING || s.ended.code))
+        json_object_set_new(json, "ring", head_json(h));
+    return json;
 }

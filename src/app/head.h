@@ -9,8 +9,7 @@
 struct head;
 
 // Whether a ring is asked for; ERR_USAGE in `e` when options of a ring are given without one. The
-// verb must take --workers, --layers, --rounds, --wire, --name, --listen and
-// --token-file.
+// verb must take --workers, --layers, --rounds, --wire, --name, --listen, --token-file and --trace.
 bool head_wanted(const struct options *o, struct err *e);
 
 // Listens and loads the head's own layers. `m` outlives the head.
@@ -22,6 +21,9 @@ struct pipeline *head_pipeline(struct head *h); // the head's
 // the exit code of an interrupt, or an error.
 int head_gather(struct head *h, struct err *e);
 
-// After an answer: what it took each node and each hop.
+// After an answer: what it took each node and each hop, beside what was planned, and the Gantt of
+// the last token.
 void head_print_times(struct head *h, int64_t ttft_ns, int64_t tpot_ns);
-json_t *head_json(struct head *h);
+json_t *head_json(struct head *h); // NULL: no memory
+// Writes the last passes to the file of --trace, where one is wanted.
+int head_trace(struct head *h, struct err *e);

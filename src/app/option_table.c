@@ -211,6 +211,9 @@ const struct option_spec option_table[OPT_COUNT] = {
                     .help = "address and port to be reached at, or one of them"},
     [OPT_TOKEN_FILE] = {"token-file", 0, OPTION_STRING, .value = "PATH",
                         .help = "write the token to this file too, for scripts"},
+    [OPT_TRACE] = {"trace", 0, OPTION_STRING, .value = "FILE",
+                   .help = "write what each node of the ring did in the last passes, as JSON that "
+                           "ui.perfetto.dev shows"},
     [OPT_MODEL] = {"model", 'm', OPTION_STRING, .value = "MODEL",
                    .help = "path of the GGUF file that the head runs, or demo"},
 };

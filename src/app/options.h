@@ -114,6 +114,7 @@ enum option_id {
     OPT_NAME,
     OPT_LISTEN,
     OPT_TOKEN_FILE,
+    OPT_TRACE,
     OPT_MODEL,
     OPT_COUNT,
 };

@@ -266,6 +266,10 @@ static int run(const struct options *o, struct err *e)
     }
     if (!rc)
         rc = talks ? talk_run(r.conversation, &r.loaded, o, e) : answer(&r, e);
+    if (r.loaded.head) { // what went wrong before is told first
+        int traced = head_trace(r.loaded.head, e);
+        rc = rc ? rc : traced;
+    }
     answer_free(&r.made);
     ids_free(&r.ids);
     conversation_free(r.conversation);
@@ -307,7 +311,7 @@ const struct verb verb_run = {
             {OPT_BATCH, "128"},        {OPT_JSON, NULL},     {OPT_VERBOSE, NULL},
             {OPT_WORKERS, "0"},        {OPT_LAYERS, NULL},   {OPT_ROUNDS, "1"},
             {OPT_WIRE, "f32"},         {OPT_NAME, NULL},     {OPT_LISTEN, NULL},
-            {OPT_TOKEN_FILE, NULL},    {OPT_END, NULL}},
+            {OPT_TOKEN_FILE, NULL},    {OPT_TRACE, NULL},    {OPT_END, NULL}},
     .min_args = 1,
     .max_args = 2,
     .run = run,

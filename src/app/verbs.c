@@ -6,6 +6,7 @@
 const struct verb *const verbs[] = {
     &verb_run,
     &verb_join,
+    &verb_nodes,
     &verb_token,
     &verb_pull,
     &verb_ls,

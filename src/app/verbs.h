@@ -18,5 +18,6 @@ extern const struct verb verb_measure;
 extern const struct verb verb_perplexity;
 extern const struct verb verb_tokenize;
 extern const struct verb verb_join;
+extern const struct verb verb_nodes;
 extern const struct verb verb_token;
 extern const struct verb verb_version;

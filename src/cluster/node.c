@@ -194,6 +194,8 @@ void node_report(struct node *n, struct node_report *out)
 {
     CHECK(n->pipeline);
     out->table = n->ring.table;
+    out->activation = n->ring.activation;
+    out->predicted = n->ring.predicted;
     pthread_mutex_lock(&n->lock);
     memcpy(out->names, n->ring_names, sizeof out->names);
     memcpy(out->memory, n->ring_memory, sizeof out->memory);
@@ -203,4 +205,14 @@ void node_report(struct node *n, struct node_report *out)
         (struct node_memory){own.resident, own.streamed, own.slots};
     timings_read(remote_timings(n->pipeline), false, &out->decode);
     timings_read(remote_timings(n->pipeline), true, &out->prompts);
+}
+
+int node_last(struct node *n, struct timings_trace *out, struct err *e)
+{
+    return timings_last(remote_timings(n->pipeline), out, e);
+}
+
+int node_recent(struct node *n, struct timings_trace *out, struct err *e)
+{
+    return timings_recent(remote_timings(n->pipeline), out, e);
 }

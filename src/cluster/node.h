@@ -4,9 +4,10 @@
 //   node_open: listens, makes a token       node_begin: loads its own windows, offers the rest
 //   node_wait: until something changes      node_pipeline: tokens in, logits out
 //
-// Threads: node_* are for one thread, the user's. A driving thread of its own makes the ring as
-// cluster/deploy.c decides and watches everybody; links and the door have threads too. When a
-// worker is lost the driving thread ends the passes of the pipeline with a sentence.
+// Threads: node_* are for one thread, the user's, where nothing else is said. A driving thread of
+// its own makes the ring as cluster/deploy.c decides and watches everybody; links and the door have
+// threads too. When a worker is lost the driving thread ends the passes of the pipeline with a
+// sentence.
 #pragma once
 
 #include "cluster/deploy.h"
@@ -44,6 +45,7 @@ struct node_ring {
     struct window_table table; // the head last
     struct local_options engine;
     enum wire_activation activation;
+    struct timings_report predicted; // of one token, by a plan; pass_ms 0: none
 };
 
 // Once per node.
@@ -64,7 +66,7 @@ struct node_status {
     struct err ended; // why the ring ended, once it ran
 };
 
-// Waits until the status changes or timeout_ms have passed.
+// Waits until the status changes or timeout_ms have passed. Any thread.
 void node_wait(struct node *n, int timeout_ms, struct node_status *out);
 
 // How a node keeps its weights.
@@ -75,8 +77,15 @@ struct node_memory {
 // Who runs what in the present ring, or ran in the last one; in the plan's order, the head last.
 struct node_report {
     struct window_table table;
+    enum wire_activation activation;
     char names[WIRE_MAX_NODES][WIRE_NAME];
     struct node_memory memory[WIRE_MAX_NODES];
     struct timings_report decode, prompts;
+    struct timings_report predicted; // of node_ring
 };
+
+// Any thread, from the end of node_begin to node_close; so are node_last and node_recent.
 void node_report(struct node *n, struct node_report *out);
+// The last token and the last passes as timelines (cluster/timings.h).
+int node_last(struct node *n, struct timings_trace *out, struct err *e);
+int node_recent(struct node *n, struct timings_trace *out, struct err *e);

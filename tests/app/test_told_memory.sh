@@ -73,8 +73,9 @@ a_ring_shows_memory_and_waits_of_all() {
     grep -Eq '^  1 attic .* [0-9.]+ [KM]iB \+ [0-9.]+ [KM]iB from disk$' "$tap_folder/head.log"
     grep -Eq '^  2 kitchen \(head\) .* [0-9.]+ [KM]iB \+ [0-9.]+ [KM]iB from disk$' \
         "$tap_folder/head.log"
-    grep -Eq 'compute +hop to it +disk wait$' "$tap_folder/head.log"
-    grep -Eq '^  1 attic +[0-9.]+ ms +[0-9-]+ us +[0-9.]+ ms$' "$tap_folder/head.log"
+    grep -Eq 'receive +compute +disk wait +send$' "$tap_folder/head.log"
+    grep -Eq '^  1 attic +[0-9-]+ us +[0-9.]+ ms +[0-9.]+ ms +[0-9]+ us$' \
+        "$tap_folder/head.log"
     grep -Eq '^ready: .* MiB of weights resident, [1-9][0-9]* MiB streamed by ' \
         "$tap_folder/attic.log"
 }
