@@ -43,7 +43,7 @@ without_a_head_there_is_a_sentence() {
 it_shows_who_has_joined_and_then_the_ring() {
     trap end_all EXIT
     start_head desk --workers 2 --rounds 2 -n 100000 --ctx-shift --ctx 256
-    nodes_say "^head ${pid[desk]}: demo, waiting for workers; 2 workers wanted$"
+    until_true nodes_say "^head ${pid[desk]}: demo, waiting for workers; 2 workers wanted$"
     start_worker alpha desk
     until_true nodes_say '^  worker alpha: waiting$'
     start_worker beta desk
@@ -72,8 +72,9 @@ several_heads_are_told_apart_and_dead_ones_forgotten() {
     trap end_all EXIT
     start_head one --workers 1
     start_head two --workers 1
-    nodes_say "^head ${pid[one]}: demo, waiting"
-    grep -q "^head ${pid[two]}: demo, waiting" "$tap_folder/nodes.log"
+    until_true nodes_say "^head ${pid[two]}: demo, waiting"
+    until_true nodes_say "^head ${pid[one]}: demo, waiting"
+    [ "$(grep -c '^head' "$tap_folder/nodes.log")" -eq 2 ]
     kill -KILL "${pid[two]}"
     wait "${pid[two]}" 2>/dev/null || true
     [ -S "$RONDO_STATE/head-${pid[two]}.sock" ]
@@ -88,13 +89,14 @@ the_runtime_folder_is_used_where_there_is_one() {
     unset RONDO_STATE
     export XDG_RUNTIME_DIR=$tap_folder/runtime XDG_STATE_HOME=$tap_folder
     start_head one --workers 1
-    [ -S "$tap_folder/runtime/rondo/head-${pid[one]}.sock" ]
+    until_true [ -S "$tap_folder/runtime/rondo/head-${pid[one]}.sock" ]
     nodes_say "^head ${pid[one]}: "
 }
 
 a_stuck_client_harms_nobody() {
     trap end_all EXIT
     start_head one --workers 1
+    until_true nodes_say "^head ${pid[one]}: "
     # Connects and reads nothing, for as long as the test lasts.
     python3 - "$RONDO_STATE/head-${pid[one]}.sock" <<'PYTHON' &
 import os, socket, sys, time
