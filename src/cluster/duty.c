@@ -201,6 +201,7 @@ static int understand(struct duty *d, const struct pass_view *v, struct batch *b
         .pass = v->header.pass,
         .group = v->pass.group,
         .chunk = v->pass.chunk,
+        .behind = v->pass.behind,
     };
     return 0;
 }

@@ -110,6 +110,7 @@ static void launch(struct remote *r, struct pass *s, struct frame *f, uint32_t e
                  .n_ops = (uint32_t)b->n_ops,
                  .group = b->group,
                  .chunk = b->chunk,
+                 .behind = b->behind,
                  .activation = r->o.activation},
         .ops = (const struct wire_op *)b->ops,
         .tokens = r->tokens,
@@ -200,6 +201,7 @@ static int take_up(struct remote *r, struct pass *s, struct frame *f, struct pas
         return rc;
     }
     activations_put(r->kernels, r->o.activation, v->activations, hidden, n);
+    launch_waiting(r); // chunks of a prompt go through each window one right behind the other
     at->round++;
     frame_forward_pass(f, (uint16_t)at->round, (uint16_t)r->stage.node);
     send(r, f, b->pass, at->round);
@@ -351,6 +353,7 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
         .max_sessions = engine->max_sessions,
         .max_context = engine->max_context,
         .max_batch = engine->max_batch,
+        .rounds = o->table->n_rounds,
         .kv_pages = engine->kv_pages ? engine->kv_pages
                                      : (engine->max_context + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS *
                                            engine->max_sessions,

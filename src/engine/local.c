@@ -189,6 +189,7 @@ int local_open(struct pipeline **out, const struct model *m, const struct local_
         .max_sessions = o->max_sessions,
         .max_context = o->max_context,
         .max_batch = o->max_batch,
+        .rounds = 1,
         .kv_pages = o->kv_pages ? o->kv_pages : pages,
     };
     int rc = open_parts(l, m, o, e);

@@ -66,6 +66,8 @@ struct pipeline_ops {
 struct pipeline_info {
     const struct hparams *hparams;
     int max_sessions, max_context, max_batch;
+    int chunk;  // tokens of a prompt that the plan wants computed together; 0: max_batch
+    int rounds; // of a pass
     int kv_pages;
     char description[224]; // "cpu avx2, 2 threads" / "ring of 3, k = 2"
 };

@@ -44,6 +44,8 @@ int session_new(struct session **out, struct pipeline *p, const struct session_o
         return err_set(e, ERR_NO_MEMORY, "no memory for a conversation");
     s->pipeline = p;
     s->o = *o;
+    if (s->o.chunk <= 0)
+        s->o.chunk = info->chunk;
     if (s->o.chunk <= 0 || s->o.chunk > info->max_batch)
         s->o.chunk = info->max_batch;
     if (s->o.depth <= 0)
@@ -153,11 +155,25 @@ int session_feed(struct session *s, const int32_t *ids, size_t n, struct err *e)
     return 0;
 }
 
-static int submit_chunk(struct session *s, size_t n, struct err *e)
+// Of the next chunk, when so many are to be sent with it: those that are in flight at a time go
+// round together, each round in the same order, and others go in when those come out. With one
+// round that makes no difference.
+static uint32_t chunks_behind(const struct session *s, size_t chunks)
+{
+    size_t depth = (size_t)s->o.depth, together = depth - s->chunk % depth;
+    if (s->pipeline->info.rounds > 1 && chunks > together)
+        chunks = together;
+    return (uint32_t)chunks - 1;
+}
+
+static int submit_chunk(struct session *s, size_t n, uint32_t behind, struct err *e)
 {
     struct session_op cut = {.kind = SESSION_TRUNCATE, .session = s->o.id};
-    struct batch b = {
-        .n_tokens = (int)n, .tokens = s->tokens, .group = s->group, .chunk = s->chunk};
+    struct batch b = {.n_tokens = (int)n,
+                      .tokens = s->tokens,
+                      .group = s->group,
+                      .chunk = s->chunk,
+                      .behind = behind};
     for (size_t i = 0; i < n; i++) {
         size_t at = s->n_sent + i;
         bool wants = s->o.rows || at + 1 == s->n_fed;
@@ -184,12 +200,12 @@ static int submit_chunk(struct session *s, size_t n, struct err *e)
 
 int session_submit(struct session *s, struct err *e)
 {
-    size_t n = s->n_fed - s->n_sent;
-    if (!n || s->n_flights == s->o.depth)
+    size_t left = s->n_fed - s->n_sent;
+    if (!left || s->n_flights == s->o.depth)
         return 0;
     guard_enter();
-    n = n < (size_t)s->o.chunk ? n : (size_t)s->o.chunk;
-    int rc = submit_chunk(s, n, e);
+    size_t chunks = (left + (size_t)s->o.chunk - 1) / (size_t)s->o.chunk;
+    int rc = submit_chunk(s, (left + chunks - 1) / chunks, chunks_behind(s, chunks), e);
     guard_leave();
     if (rc < 0) // what was refused is not part of the conversation
         s->n_fed = s->n_sent;

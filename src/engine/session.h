@@ -1,8 +1,8 @@
 // A session: one conversation on a pipeline, as the list of its tokens.
 //
 // The session remembers what the pipeline's cache holds of it and computes only what is new: a
-// prompt that begins like the conversation so far costs its tail. Prompts go in chunks, several in
-// flight; pipelines complete them in order.
+// prompt that begins like the conversation so far costs its tail. Prompts go in chunks of about
+// equal size, several in flight; pipelines complete them in order.
 //
 //     session_feed      the tokens this conversation shall have; keeps the longest common prefix
 //     session_submit    sends the next chunk; does not wait for it
@@ -27,7 +27,7 @@ struct session;
 
 struct session_options {
     uint32_t id; // in [0, max_sessions); nobody else on this pipeline uses it
-    int chunk;   // tokens of a prompt that are computed together; 0: max_batch
+    int chunk;   // tokens of a prompt that are computed together, at most; 0: the pipeline's
     int depth;   // chunks in flight; 0: PIPELINE_MAX_PASSES
     // With `rows` every token wants its logits and gets them here, in order; they are valid during
     // the call. Without it only the last token of what is fed has logits.

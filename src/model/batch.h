@@ -32,6 +32,9 @@ struct batch {
     const struct session_op *ops; // applied in order before the tokens
     uint64_t pass;         // its number: the rounds of one pass share it, the next has the next
     uint32_t group, chunk; // chunk `chunk` of prompt `group`; 0, 0: no prompt
+    // Chunks of the group that come right behind this one through each window, as far as is known:
+    // weights that are read for this one are kept for them. A wrong number costs time only.
+    uint32_t behind;
 };
 
 enum {

@@ -163,6 +163,15 @@ static int count_wanted(const struct batch *b, enum want want)
     return n;
 }
 
+// What comes behind: the other chunks of a prompt through this window, whose last one wants logits
+// as a rule; then the next window. Where each chunk wants logits, the output comes in between.
+static void visit_window(struct shard *s, const struct batch *b, int stop)
+{
+    bool wanted = count_wanted(b, WANT_LOGITS);
+    int next = shard_stop_after(s, stop, wanted || b->behind);
+    weights_visit(s->weights, stop, next, b->behind && !(wanted && next == s->options.n_windows));
+}
+
 int shard_run(struct shard *s, const struct batch *b, struct window w, float *hidden, struct err *e)
 {
     int stop = find_window(s, w);
@@ -180,7 +189,7 @@ int shard_run(struct shard *s, const struct batch *b, struct window w, float *hi
         set_rows(s, slot, b);
         buf_write(s->b.x, 0, hidden, bytes);
         shard_record_window(s, w);
-        weights_visit(s->weights, stop, shard_stop_after(s, stop, count_wanted(b, WANT_LOGITS)));
+        visit_window(s, b, stop);
         rc = list_run(s->list, e);
         if (!rc)
             rc = weights_check(s->weights, e);
@@ -243,14 +252,14 @@ void shard_record_output(struct shard *s, const int32_t *index, int n, bool logi
     list_done(s->list, m->norm.piece, 1);
 }
 
-// more: rows that want logits follow.
-static int output_rows(struct shard *s, const int32_t *index, int n, bool logits, bool more,
+// next: the stop after these rows.
+static int output_rows(struct shard *s, const int32_t *index, int n, bool logits, int next,
                        float *out, struct err *e)
 {
     int output = s->options.n_windows;
     shard_record_output(s, index, n, logits);
     if (logits)
-        weights_visit(s->weights, output, more ? output : shard_stop_after(s, -1, true));
+        weights_visit(s->weights, output, next, next == output);
     int rc = list_run(s->list, e);
     if (!rc)
         rc = weights_check(s->weights, e);
@@ -272,7 +281,8 @@ static int output_wanted(struct shard *s, const struct batch *b, enum want want,
             s->ids[n++] = i;
         if (n && (n == shard_output_rows(&s->options) || i == b->n_tokens - 1)) {
             left -= n;
-            rc = output_rows(s, s->ids, n, logits, left > 0, out, e);
+            int next = left ? s->options.n_windows : shard_stop_after_output(s, b->behind);
+            rc = output_rows(s, s->ids, n, logits, next, out, e);
             out += (size_t)n * width;
             n = 0;
         }

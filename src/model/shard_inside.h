@@ -52,6 +52,7 @@ struct shard {
 // Stops of the tour (weights.h) are the windows as they were given, then the output. The stop after
 // window i; when nobody wants logits the output is passed by.
 int shard_stop_after(const struct shard *s, int i, bool output);
+int shard_stop_after_output(const struct shard *s, bool behind);
 // Rows of logits computed at once.
 int shard_output_rows(const struct shard_options *o);
 

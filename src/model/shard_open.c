@@ -259,6 +259,15 @@ int shard_stop_after(const struct shard *s, int i, bool output)
                                                                         : first;
 }
 
+// The stop after the output: the first window, or the last one where another chunk is behind.
+int shard_stop_after_output(const struct shard *s, bool behind)
+{
+    int last = s->options.n_windows - 1;
+    while (behind && last >= 0 && s->windows[last].lo == s->windows[last].hi)
+        last--;
+    return behind && last >= 0 ? last : shard_stop_after(s, -1, true);
+}
+
 // Records every list once for one token, and lets the weights listen.
 static int learn_tour(struct shard *s, struct err *e)
 {
@@ -269,7 +278,7 @@ static int learn_tour(struct shard *s, struct err *e)
     if (!follows)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of layers");
     for (int i = 0; i < n_stops; i++) {
-        int next = i < n_windows ? shard_stop_after(s, i, true) : shard_stop_after(s, -1, true);
+        int next = i < n_windows ? shard_stop_after(s, i, true) : shard_stop_after_output(s, false);
         follows[i] = next < n_stops ? next : i; // all windows are empty
     }
     int rc = weights_tour_begin(s->weights, n_stops, follows, e);

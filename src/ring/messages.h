@@ -215,7 +215,8 @@ struct wire_pass {
     uint32_t n_tokens, n_ops;
     uint32_t group, chunk; // chunk of a prompt's group
     uint32_t activation;   // enum wire_activation
-    uint32_t zero[3];
+    uint32_t behind;       // as model/batch.h's
+    uint32_t zero[2];
 };
 _Static_assert(sizeof(struct wire_pass) == 32, "wire");
 

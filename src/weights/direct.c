@@ -190,7 +190,7 @@ void direct_done(struct direct *d, uint32_t piece)
     int entry = stream_taken(&d->stream, (uint32_t)(p - d->parts));
     if (entry >= 0) {
         keep(d, p, d->ring + d->stream.entries[entry].at + p->offset % READER_ALIGN);
-        stream_free(&d->stream, entry);
+        stream_done(&d->stream, entry);
         pump(d);
     } else {
         CHECK(p->holders > 0);
@@ -249,10 +249,10 @@ bool direct_row(struct direct *d, uint32_t piece, uint64_t offset, size_t row_by
     return found;
 }
 
-void direct_visit(struct direct *d, int stop, int next)
+void direct_visit(struct direct *d, int stop, int next, bool again)
 {
     pthread_mutex_lock(&d->lock);
-    stream_visit(&d->stream, stop, next);
+    stream_visit(&d->stream, stop, next, again);
     pump(d);
     pthread_mutex_unlock(&d->lock);
 }

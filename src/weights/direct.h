@@ -61,7 +61,7 @@ void direct_want(struct direct *d, uint32_t piece);
 bool direct_row(struct direct *d, uint32_t piece, uint64_t offset, size_t row_bytes, uint8_t *out);
 
 int direct_most_parts(const struct direct *d); // of a stop
-void direct_visit(struct direct *d, int stop, int next);
+void direct_visit(struct direct *d, int stop, int next, bool again);
 void direct_limit(struct direct *d, uint64_t bytes);
 int64_t direct_waited_ns(struct direct *d);
 void direct_status(struct direct *d, struct weights_status *out);

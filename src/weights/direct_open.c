@@ -196,16 +196,12 @@ static int fill_tables(struct direct *d, const struct direct_options *o, const s
     d->homes = calloc(n, sizeof *d->homes);
     d->slot_bytes = calloc(n, sizeof *d->slot_bytes);
     d->tour_begin = calloc((size_t)t->n_stops + 1, sizeof *d->tour_begin);
-    d->tour_parts = calloc(n, sizeof *d->tour_parts);
     d->follows = calloc((size_t)t->n_stops + 1, sizeof *d->follows);
     if (!d->parts || !d->named || !d->first_part || !d->n_parts_of || !d->whole_at ||
-        !d->resident || !d->by_rank || !d->homes || !d->slot_bytes || !d->tour_begin ||
-        !d->tour_parts || !d->follows)
+        !d->resident || !d->by_rank || !d->homes || !d->slot_bytes || !d->tour_begin || !d->follows)
         return err_set(e, ERR_NO_MEMORY, "no memory for the table of weights");
     d->n_parts = s->n_parts;
     walk(o, s->part_bytes, add_part, &(struct filling){.d = d});
-    for (size_t i = 0; i < d->n_parts; i++)
-        d->tour_parts[i] = (uint32_t)i;
     for (int i = 0; i < t->n_stops; i++)
         d->follows[i] = t->follows[i];
     return 0;
@@ -412,7 +408,6 @@ static void begin_stream(struct direct *d, const struct tour *t)
 {
     struct stream_tour tour = {.n_stops = t->n_stops,
                                .begin = d->tour_begin,
-                               .parts = d->tour_parts,
                                .follows = d->follows,
                                .bytes = d->slot_bytes,
                                .resident = d->resident};
@@ -501,7 +496,6 @@ void direct_close(struct direct *d)
     free(d->homes);
     free(d->slot_bytes);
     free(d->tour_begin);
-    free(d->tour_parts);
     free(d->follows);
     free(d);
 }

@@ -66,8 +66,8 @@ struct direct {
     size_t n_resident, n_allowed, n_planned;
     uint64_t resident_bytes, planned_bytes; // of parts
     struct stream stream;
-    size_t *slot_bytes;                // (n_parts) in the ring
-    uint32_t *tour_begin, *tour_parts; // of stream.tour
+    size_t *slot_bytes;   // (n_parts) in the ring
+    uint32_t *tour_begin; // of stream.tour
     int *follows;
     struct read reads[STREAM_MAX_ENTRIES]; // of stream.entries
     uint64_t read_bytes;

@@ -231,10 +231,10 @@ int weights_check(struct weights *w, struct err *e)
     return rc || !w->sidecar ? rc : sidecar_check(w->sidecar, e);
 }
 
-void weights_visit(struct weights *w, int stop, int next)
+void weights_visit(struct weights *w, int stop, int next, bool again)
 {
     if (w->direct)
-        direct_visit(w->direct, stop, next);
+        direct_visit(w->direct, stop, next, again);
 }
 
 // A matrix whose lanes were let go of, that the limit has room for and that is turned in less time

@@ -88,8 +88,10 @@ bool weights_whole(const struct weights *w, uint32_t piece);
 // Parts that the pieces of a stop come in, at most; 0: all come whole.
 int weights_most_parts(const struct weights *w);
 
-// The list that runs next is that of `stop`, and then most probably that of `next`.
-void weights_visit(struct weights *w, int stop, int next);
+// The list that runs next is that of `stop`, and then most probably that of `next`; with `again`
+// that of `stop` once more, and `next` after the last time. What streamed parts then cost:
+// stream.h.
+void weights_visit(struct weights *w, int stop, int next, bool again);
 // After a list ran: 0, or the sentence that says why what it read cannot be trusted.
 int weights_check(struct weights *w, struct err *e);
 

@@ -32,7 +32,7 @@ struct fake {
     int n_out, most_out, n_cancelled;
     int64_t fail_at; // this pass fails in wait; -1: none
     long n_tokens;   // computed, over all passes
-    uint32_t group[64], chunk[64];
+    uint32_t group[64], chunk[64], behind[64];
     int batch_size[64];
 };
 
@@ -73,6 +73,7 @@ static int64_t fake_submit(struct pipeline *p, const struct batch *b, struct err
     f->n_tokens += b->n_tokens;
     f->group[f->n_submitted % 64] = b->group;
     f->chunk[f->n_submitted % 64] = b->chunk;
+    f->behind[f->n_submitted % 64] = b->behind;
     f->batch_size[f->n_submitted % 64] = b->n_tokens;
     pass->used = true;
     pass->failed = f->n_submitted == f->fail_at;
@@ -222,17 +223,55 @@ static void a_prompt_goes_in_chunks_of_one_group(void **state)
     for (uint32_t i = 0; i < 9; i++) {
         assert_int_equal(f->group[i], f->group[0]);
         assert_int_equal(f->chunk[i], i);
-        assert_int_equal(f->batch_size[i], i < 8 ? 7 : 4);
+        assert_int_equal(f->batch_size[i], i < 6 ? 7 : 6);
+        assert_int_equal(f->behind[i], 8 - i);
     }
     assert_ok(session_append(s, 3, &e), &e);
     assert_int_equal(f->group[9], 0);
     assert_int_equal(f->chunk[9], 0);
+    assert_int_equal(f->behind[9], 0);
     ids[0] ^= 1;
     prompt(s, ids, 60);
     assert_int_not_equal(f->group[10], f->group[0]);
     assert_int_not_equal(f->group[10], 0);
     session_free(s);
     fake_free(&f->base);
+}
+
+// In several rounds, those that are under way together.
+static void a_chunk_says_how_many_come_right_behind_it(void **state)
+{
+    (void)state;
+    static const uint32_t behind[] = {2, 1, 0, 2, 1, 0, 1, 0};
+    struct fake *f = fake_new(8);
+    f->base.info.rounds = 2;
+    struct session *s = open_session(f, 2, 7, 3);
+    int32_t ids[56];
+    prompt(s, make_ids(ids, 56, 2), 56);
+    assert_int_equal(f->n_submitted, 8);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(f->behind[i], behind[i]);
+    session_free(s);
+    fake_free(&f->base);
+}
+
+static void chunks_are_as_large_as_the_plan_wants(void **state)
+{
+    (void)state;
+    static const struct {
+        int planned, asked, chunks;
+    } cases[] = {{0, 0, 60 / BATCH + 1}, {20, 0, 3}, {20, 15, 4}, {BATCH + 1, 0, 60 / BATCH + 1}};
+    _Static_assert(60 % BATCH, "the last chunk is a smaller one");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fake *f = fake_new(8);
+        f->base.info.chunk = cases[i].planned;
+        struct session *s = open_session(f, 2, cases[i].asked, 3);
+        int32_t ids[60];
+        prompt(s, make_ids(ids, 60, 2), 60);
+        assert_int_equal(f->n_submitted, cases[i].chunks);
+        session_free(s);
+        fake_free(&f->base);
+    }
 }
 
 static void two_conversations_take_turns(void **state)
@@ -431,6 +470,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_is_new_is_computed),
         cmocka_unit_test(a_prompt_goes_in_chunks_of_one_group),
+        cmocka_unit_test(a_chunk_says_how_many_come_right_behind_it),
+        cmocka_unit_test(chunks_are_as_large_as_the_plan_wants),
         cmocka_unit_test(two_conversations_take_turns),
         cmocka_unit_test(a_cancelled_prompt_leaves_its_beginning),
         cmocka_unit_test(a_failed_pass_ends_the_prompt_there),

@@ -150,6 +150,77 @@ static void experts_come_when_they_are_asked_for(void **state)
     }
 }
 
+// ---- prompts -----------------------------------------------------------------------------------
+
+// A prompt of `chunks` chunks on a node with two windows: all go through the first one, then all
+// through the second.
+static void prompt(struct rig *r, int chunks, bool told, float *out)
+{
+    enum { CHUNK = 10 };
+    static struct batch_token tokens[8][CHUNK];
+    static float hidden[8][CHUNK * 256];
+    struct batch b[8];
+    struct err e = {0};
+    for (int i = 0; i < chunks; i++) {
+        for (int k = 0; k < CHUNK; k++) {
+            int at = i * CHUNK + k;
+            bool last = at == chunks * CHUNK - 1;
+            tokens[i][k] = (struct batch_token){.id = 3 + at * 7 % 40,
+                                                .pos = (uint32_t)at,
+                                                .want = last ? WANT_LOGITS : WANT_NOTHING};
+        }
+        b[i] = (struct batch){.n_tokens = CHUNK,
+                              .tokens = tokens[i],
+                              .pass = ++r->pass,
+                              .behind = told ? (uint32_t)(chunks - 1 - i) : 0};
+        assert_ok(shard_begin(r->shard, &b[i], &e), &e);
+        assert_ok(shard_embed(r->shard, &b[i], hidden[i], &e), &e);
+    }
+    for (int w = 0; w < r->n_windows; w++)
+        for (int i = 0; i < chunks; i++)
+            assert_ok(shard_run(r->shard, &b[i], r->windows[w], hidden[i], &e), &e);
+    for (int i = 0; i < chunks; i++)
+        assert_ok(shard_output(r->shard, &b[i], hidden[i], out, NULL, &e), &e);
+}
+
+// Bytes that a prompt read, and its last logits.
+static uint64_t bytes_of(int chunks, bool told, uint64_t slots, uint64_t budget, float *out,
+                         struct weights_status *s)
+{
+    static const struct window two[] = {{0, LAYERS / 2}, {LAYERS / 2, LAYERS}};
+    struct rig r;
+    struct rig_options o = options(RESIDENCY_DIRECT, budget);
+    o.weights.slots = slots;
+    o.windows = two;
+    o.n_windows = 2;
+    rig_open(&r, path, &o);
+    prompt(&r, chunks, told, out);
+    *s = weights_status(r.weights);
+    rig_close(&r);
+    return s->read_bytes;
+}
+
+static void chunks_of_a_prompt_share_what_the_slots_can_hold(void **state)
+{
+    (void)state;
+    enum { CHUNKS = 6, MIB = 1 << 20 };
+    static float want[512], got[512];
+    struct weights_status s;
+    model_new("prompt.gguf", &(struct tiny_model){
+                                 .type = WT_Q8_0, .n_layers = LAYERS, .n_embd = 256, .n_ff = 2048});
+    // A window streams about 5 MiB, the slots hold 6 of them, or 4.
+    uint64_t most = bytes_of(CHUNKS, false, 6 * MIB, 7 * MIB, want, &s);
+    uint64_t once = s.streamed + s.streamed / 8; // parts are read in whole pages
+    assert_true(s.streamed > 8 * MIB && s.streamed < 11 * MIB);
+    assert_true(most > CHUNKS * s.streamed); // what was not told is read each time
+    uint64_t all = bytes_of(CHUNKS, true, 6 * MIB, 7 * MIB, got, &s);
+    assert_memory_equal(got, want, sizeof want);
+    assert_true(all > s.streamed && all < once + s.slots && !s.wasted_bytes);
+    uint64_t some = bytes_of(CHUNKS, true, 4 * MIB, 5 * MIB, got, &s);
+    assert_memory_equal(got, want, sizeof want);
+    assert_true(some > all && some < most - (CHUNKS - 1) * MIB);
+}
+
 // ---- limits that move --------------------------------------------------------------------------
 
 static struct weights_status whole; // everything resident
@@ -489,6 +560,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bits_are_the_same_whatever_is_resident),
         cmocka_unit_test(experts_come_when_they_are_asked_for),
+        cmocka_unit_test(chunks_of_a_prompt_share_what_the_slots_can_hold),
         cmocka_unit_test(a_lower_limit_streams_more_and_gives_the_same_bits),
         cmocka_unit_test(lanes_of_mapped_weights_are_let_go_of),
         cmocka_unit_test(a_higher_limit_lets_weights_come_back_as_they_are_used),
