@@ -129,6 +129,8 @@ int head_open(struct head **out, const struct model *m, const struct local_optio
     interrupt_catch(); // whoever sees the token file may ask for the end
     if (!rc)
         rc = open_node(h, o, e);
+    if (!rc) // now: workers may load while this head does
+        fprintf(stderr, "on each of the other machines: rondo join %s\n", node_token(h->node));
     struct node_ring ring = {
         .model = m, .table = h->table, .engine = *local, .activation = h->activation};
     if (!rc)
@@ -233,7 +235,6 @@ static void print_map(struct head *h)
 int head_gather(struct head *h, struct err *e)
 {
     struct node_status s = {0};
-    fprintf(stderr, "on each of the other machines: rondo join %s\n", node_token(h->node));
     while (s.phase != DEPLOY_RUNNING) {
         node_wait(h->node, WAIT_MS, &s);
         show_notes(h, &s);
@@ -319,7 +320,7 @@ static const char *const phases[] = {
 static json_t *document(void *ctx)
 {
     struct head *h = ctx;
-    struct node_status s;
+    struct node_status s = {0};
     node_wait(h->node, 0, &s);
     json_t *members = json_array();
     for (int i = 0; i < s.n_members; i++)

@@ -170,7 +170,7 @@ int node_begin(struct node *n, const struct node_ring *r, struct err *e)
     n->begun = true;
     pthread_mutex_unlock(&n->lock);
     mailbox_put(n->mail, &wake);
-    return 0;
+    return remote_load(n->pipeline, r->model, e); // while workers load theirs
 }
 
 struct pipeline *node_pipeline(struct node *n)
@@ -183,8 +183,8 @@ void node_wait(struct node *n, int timeout_ms, struct node_status *out)
     int64_t end_ns = clock_ns() + timeout_ms * INT64_C(1000000);
     struct timespec until = {end_ns / 1000000000, end_ns % 1000000000};
     pthread_mutex_lock(&n->lock);
-    uint32_t version = n->version;
-    while (n->version == version && pthread_cond_timedwait(&n->changed, &n->lock, &until) == 0)
+    while (n->status.version == out->version &&
+           pthread_cond_timedwait(&n->changed, &n->lock, &until) == 0)
         ;
     *out = n->status;
     pthread_mutex_unlock(&n->lock);

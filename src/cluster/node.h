@@ -53,6 +53,7 @@ int node_begin(struct node *n, const struct node_ring *r, struct err *e);
 struct pipeline *node_pipeline(struct node *n); // of node_begin; the node's
 
 struct node_status {
+    uint32_t version; // counts changes; 0: nothing has happened yet
     enum deploy_phase phase;
     int n_wanted;  // workers
     int n_members; // in all
@@ -66,7 +67,8 @@ struct node_status {
     struct err ended; // why the ring ended, once it ran
 };
 
-// Waits until the status changes or timeout_ms have passed. Any thread.
+// Waits until the status is another than `out` has, or timeout_ms have passed. Zeros first. Any
+// thread.
 void node_wait(struct node *n, int timeout_ms, struct node_status *out);
 
 // How a node keeps its weights.

@@ -24,7 +24,7 @@ static void publish(struct node *n)
             m->state = (enum member_state)state;
         }
     }
-    n->version++;
+    s->version++;
     pthread_cond_broadcast(&n->changed);
     pthread_mutex_unlock(&n->lock);
 }

@@ -50,7 +50,6 @@ struct node {
     struct peer peers[MEMBERSHIP_MAX]; // by member
     struct edges *edges;
     bool begun, stop;
-    uint32_t version; // of the status
     struct node_status status;
     char ring_names[WIRE_MAX_NODES][WIRE_NAME];
     struct node_memory ring_memory[WIRE_MAX_NODES];

@@ -307,8 +307,18 @@ static int allocate(struct remote *r, struct err *e)
     return timings_new(&r->timings, r->table.n_nodes, r->table.n_rounds, e);
 }
 
-static int open_parts(struct remote *r, const struct model *m, struct err *e)
+static void describe(struct remote *r)
 {
+    char lie[112];
+    weights_describe(r->stage.weights, lie, sizeof lie);
+    snprintf(r->base.info.description, sizeof r->base.info.description,
+             "ring of %d, k = %d; %s, %s", r->table.n_nodes, r->table.n_rounds,
+             backend_describe(r->stage.backend), lie);
+}
+
+int remote_load(struct pipeline *p, const struct model *m, struct err *e)
+{
+    struct remote *r = of(p);
     const struct local_options *o = &r->o.engine;
     struct stage_options stage = {
         .n_threads = o->n_threads,
@@ -321,20 +331,17 @@ static int open_parts(struct remote *r, const struct model *m, struct err *e)
         .max_batch = o->max_batch,
         .max_outputs = o->max_outputs,
         .weights = o->weights,
+        .reserved = r->passes.arena.size + r->arena.size + frame_pool_bytes(r->pool),
     };
-    int rc = passes_init(&r->passes, &r->base.info, o->max_outputs, e);
-    if (!rc)
-        rc = allocate(r, e);
-    if (!rc)
-        stage.reserved = r->passes.arena.size + r->arena.size + frame_pool_bytes(r->pool);
-    if (!rc)
-        rc = stage_open(&r->stage, m, &r->table, r->table.n_nodes - 1, &stage, e);
+    CHECK(!r->started);
+    int rc = stage_open(&r->stage, m, &r->table, r->table.n_nodes - 1, &stage, e);
     if (rc)
         return rc;
-    r->kernels = backend_kernels(r->stage.backend);
+    describe(r);
     if (pthread_create(&r->thread, NULL, compute_main, r))
-        rc = err_set(e, ERR_NO_MEMORY, "cannot start the compute thread");
-    return rc;
+        return err_set(e, ERR_NO_MEMORY, "cannot start the compute thread");
+    r->started = true;
+    return 0;
 }
 
 int remote_open(struct pipeline **out, const struct model *m, const struct remote_options *o,
@@ -347,6 +354,7 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
         return err_set(e, ERR_NO_MEMORY, "no memory to start the engine");
     r->o = *o;
     r->table = *o->table;
+    r->kernels = kernels_for(engine->isa == ISA_COUNT ? isa_detect() : engine->isa);
     r->base.ops = &remote_ops;
     r->base.info = (struct pipeline_info){
         .hparams = model_hparams(m),
@@ -359,17 +367,13 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
                                            engine->max_sessions,
     };
     pthread_mutex_init(&r->lock, NULL);
-    int rc = open_parts(r, m, e);
+    int rc = passes_init(&r->passes, &r->base.info, engine->max_outputs, e);
+    if (!rc)
+        rc = allocate(r, e);
     if (rc) {
         remote_free(&r->base);
         return rc;
     }
-    r->started = true;
-    char lie[112];
-    weights_describe(r->stage.weights, lie, sizeof lie);
-    snprintf(r->base.info.description, sizeof r->base.info.description,
-             "ring of %d, k = %d; %s, %s", r->table.n_nodes, r->table.n_rounds,
-             backend_describe(r->stage.backend), lie);
     *out = &r->base;
     return 0;
 }

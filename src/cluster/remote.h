@@ -27,9 +27,13 @@ struct remote_options {
     void *ctx;
 };
 
-// The head's own windows are loaded now. Until remote_connect passes are accepted and wait.
+// Passes are accepted and wait until the head's own windows are loaded and remote_connect was
+// called, in any order.
 int remote_open(struct pipeline **out, const struct model *m, const struct remote_options *o,
                 struct err *e);
+// Loads the head's own windows, once; until it has returned nobody asks for the residency or the
+// description. What goes wrong is final: the pipeline is of no use but to be freed.
+int remote_load(struct pipeline *p, const struct model *m, struct err *e);
 
 // Where frames come from and go to. The edges, made with remote_pool and remote_queue, stay valid
 // until remote_fail has returned. NULL: a ring of one.
