@@ -199,13 +199,19 @@ static void instruction_sets_may_be_mixed(void **state)
         test_skip("this machine has no other instruction set than scalar");
     r = (struct ring){
         .file = ring_file_open(model_path), .head = ring_head_open("head", 0), .n_workers = 1};
-    struct node_ring o = {.model = r.file.model, .table = t, .engine = ring_engine(1)};
+    struct node_ring o = {.model = r.file.model,
+                          .table = t,
+                          .engine = ring_engine(1),
+                          .predicted = {.pass_ms = 7.5, .nodes = {[1] = {.hop_us = 33}}}};
+    struct node_report report;
     o.engine.isa = ISA_SCALAR;
     assert_ok(node_begin(r.head, &o, &e), &e);
     ring_worker_start(&r.workers[0], "worker0", node_token(r.head), model_path, 1);
     ring_await_running(r.head);
     struct kept got = prompt_rows(node_pipeline(r.head), prompt(0), 16);
+    node_report(r.head, &report); // what was foretold stands beside what was measured
     ring_close(&r);
+    assert_true(report.predicted.pass_ms == 7.5 && report.predicted.nodes[1].hop_us == 33);
     assert_same(&got, &want[0]);
     free(got.at);
 }
