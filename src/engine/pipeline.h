@@ -66,7 +66,10 @@ struct pipeline_ops {
 struct pipeline_info {
     const struct hparams *hparams;
     int max_sessions, max_context, max_batch;
-    int chunk;  // tokens of a prompt that the plan wants computed together; 0: max_batch
+    // Tokens of a prompt that the plan wants computed together; 0: max_batch. Each node reads
+    // s + (n - 1) * (s - h) bytes of a window for n chunks in a row (weights/stream.h says what s
+    // and h are): of a whole prompt with one round, of PIPELINE_MAX_PASSES at most with more.
+    int chunk;
     int rounds; // of a pass
     int kv_pages;
     char description[224]; // "cpu avx2, 2 threads" / "ring of 3, k = 2"

@@ -19,7 +19,7 @@ size_t cuts_part_bytes(uint64_t total, uint64_t slots)
 {
     uint64_t bytes = total / parts_usual;
     bytes = bytes < part_usual ? part_usual : bytes > part_most ? part_most : bytes;
-    uint64_t most = slots / 8; // in the ring, so that reading and computing overlap
+    uint64_t most = slots / 16; // in the ring, so that reading and computing overlap
     uint64_t least = total / parts_at_most;
     least = least < part_least ? part_least : least > part_most ? part_most : least;
     bytes = bytes < most ? bytes : most;

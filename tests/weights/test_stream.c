@@ -296,9 +296,9 @@ static void parts_are_neither_too_large_nor_too_many(void **state)
     (void)state;
     const uint64_t mib = 1 << 20;
     assert_int_equal(cuts_part_bytes(700 * mib, UINT64_MAX), 4 * mib);
-    assert_int_equal(cuts_part_bytes(700 * mib, 8 * mib), mib);
+    assert_int_equal(cuts_part_bytes(700 * mib, 8 * mib), mib / 2);
     assert_int_equal(cuts_part_bytes(70 * mib, 0), 64 << 10);
-    assert_int_equal(cuts_part_bytes(8192 * mib, 32 * mib), 4 * mib);
+    assert_int_equal(cuts_part_bytes(8192 * mib, 32 * mib), 2 * mib);
     assert_int_equal(cuts_part_bytes(8192 * mib, 0), 2 * mib);
     assert_int_equal(cuts_part_bytes(100000 * mib, UINT64_MAX), 16 * mib);
 }
