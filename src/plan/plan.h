@@ -1,0 +1,83 @@
+// The planner: who runs which layers, in how many rounds, resident or streamed, and what it costs.
+//
+// A plan is a steady state. One token of one user visits the nodes one after the other, k times:
+//
+//     own_m = max(compute_m, (s_m - (k - 1) B_m) / disk_m)    all windows of node m together
+//     T     = max( sum own_m + k * sum hops,  (s_m + B_m) / disk_m,  group: sum (s + B) / rate )
+//
+// s_m: bytes of its layers that its memory has no room for beside slots of B_m bytes, which
+// displace as many resident ones; so s_m + B_m are read for each token, ahead of use as far as the
+// slots go, while others compute. A machine without layers is not in the ring and costs no hop.
+//
+// plan_make finds the best of all layer counts, k, B and GPU shares for this model (solve.h says
+// for what it is exact); plan_predict says what a given distribution costs; tests/plan compares
+// both with an event simulation (simulate.h), brute force and a solver of linear programs.
+#pragma once
+
+#include "plan/profile.h"
+
+enum { PLAN_CHUNK = 64 };
+
+// What the plan is for. Objective: latency * TPOT + first * TTFT + throughput * (seconds per token
+// of all users together); all zero means latency only.
+struct plan_ask {
+    int context;   // positions that the caches of all sessions have room for, together
+    int positions; // that a token sees while it is predicted; 0: half of the context
+    int prompt;    // tokens of the prompt that TTFT is predicted for; 0: 256
+    int users;     // answers at the same time, for throughput; 0: 1
+    double latency, first, throughput;
+    double kv_scale; // bytes of the cache relative to plan_layer.kv_bytes, which are F16; 0: 1
+    int activation;  // bytes of one number on the wire; 0: 4
+    int max_rounds;  // 0: PLAN_MAX_ROUNDS; the number of layers limits it too
+    int rounds;      // exactly so many; 0: the best
+    int chunk;       // tokens of a chunk of a prompt; 0: plan_make chooses, others take PLAN_CHUNK
+    bool all_machines; // every machine gets a layer at least
+    bool fixed_order;  // as the cluster lists them
+    // Layers in all of each machine of the cluster: only these, plan_predict needs them.
+    bool layers_given;
+    int layers[PLAN_MAX_NODES];
+    struct layer_set has[PLAN_MAX_NODES]; // of each machine, when has_given: layers of its file
+    bool has_given;
+};
+
+struct plan_node {
+    int machine;    // index into the cluster
+    int layers;     // in all rounds
+    int gpu_layers; // of these
+    // Bytes.
+    uint64_t weights;                        // of its layers, and on the head of the output matrix
+    uint64_t resident, streamed, slots;      // in RAM; streamed: read for each token
+    uint64_t vram, cache, computing, memory; // cache: KV in RAM; memory: all of RAM
+    // Seconds of a token, all rounds together.
+    double compute, disk, wait, hop; // disk: that its disk is busy; wait: for it; hop: to this node
+    double stage;                    // of one chunk of the prompt
+};
+
+struct plan_absent { // a machine that is left out
+    int machine;
+    bool possible; // it could run one layer at least
+    double tpot;   // of the best plan with it, seconds
+};
+
+enum plan_bound { PLAN_BOUND_SERIAL, PLAN_BOUND_DISK, PLAN_BOUND_DISK_GROUP };
+
+struct plan {
+    int n_nodes; // in the ring's order, the head last
+    struct plan_node nodes[PLAN_MAX_NODES];
+    struct window_table table;
+    double tpot, ttft; // seconds, of one user
+    double throughput; // tokens a second of all users
+    int chunk;         // tokens of a prompt's chunk
+    enum plan_bound bound;
+    int bound_at; // node, or group, whose disk it is
+    int n_absent;
+    struct plan_absent absent[PLAN_MAX_NODES];
+};
+
+// The best plan. ERR_NO_MEMORY: no distribution has room; the sentence says how much is missing.
+int plan_make(struct plan *out, const struct plan_cluster *c, const struct plan_model *m,
+              const struct plan_ask *a, struct err *e);
+// What a->layers with a->rounds cost, in the cluster's order; machines with 0 layers are left out,
+// but the head, which is always there. `absent` stays empty.
+int plan_predict(struct plan *out, const struct plan_cluster *c, const struct plan_model *m,
+                 const struct plan_ask *a, struct err *e);
