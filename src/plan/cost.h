@@ -10,12 +10,16 @@
 
 // Of a layer on a machine, or of several.
 struct cost_sums {
-    double bytes;    // of weights
-    double cache;    // of keys and values, for a->context positions
-    double lanes;    // seconds of one token when the weights are resident,
-    double rows;     // and when they are streamed
-    double gpu;      // and on the machine's GPU; 0 without one
-    double chunk[3]; // the same three of a chunk of a->chunk tokens in the middle of a->prompt
+    double bytes;         // of weights
+    double experts;       // of these, weights of experts: all of them,
+    double used;          // those that a token uses,
+    double used_by_chunk; // and those that a chunk's tokens use together
+    double cache;         // of keys and values, for a->context positions
+    double lanes;         // seconds of one token when the weights are resident,
+    double rows;          // and when they are streamed
+    double gpu;           // and on the machine's GPU; 0 without one
+    double chunk[3]; // the same three of a chunk of a->chunk tokens in the middle of a->prompt;
+                     // 0 of the output matrix, which one token of a prompt needs
 };
 
 // Of what is not said, what is meant: zeros become the values that plan.h names.

@@ -8,6 +8,8 @@
 // s_m: bytes of its layers that its memory has no room for beside slots of B_m bytes, which
 // displace as many resident ones; so s_m + B_m are read for each token, ahead of use as far as the
 // slots go, while others compute. A machine without layers is not in the ring and costs no hop.
+// Experts that a token uses are resident with the share of all that memory has room for; the others
+// are waited for: own_m grows by their bytes over the rate of the disk.
 //
 // plan_make finds the best of all layer counts, k, B and GPU shares for this model (solve.h says
 // for what it is exact); plan_predict says what a given distribution costs; tests/plan compares
@@ -45,8 +47,10 @@ struct plan_node {
     int layers;     // in all rounds
     int gpu_layers; // of these
     // Bytes.
-    uint64_t weights;                        // of its layers, and on the head of the output matrix
-    uint64_t resident, streamed, slots;      // in RAM; streamed: read for each token
+    uint64_t weights; // of its layers, and on the head of the output matrix
+    // In RAM; streamed: read for each token, of which `demand` are experts that are known too late
+    // to be read ahead.
+    uint64_t resident, streamed, demand, slots;
     uint64_t vram, cache, computing, memory; // cache: KV in RAM; memory: all of RAM
     // Seconds of a token, all rounds together.
     double compute, disk, wait, hop; // disk: that its disk is busy; wait: for it; hop: to this node

@@ -35,7 +35,7 @@ enum plan_form {
 // How fast a processor, or a GPU, computes.
 struct plan_speed {
     // Seconds for a byte of weights of a type in a product with a pass of plan_widths[i] tokens,
-    // all threads together, from memory (not caches). 0: not measured; see profile_speed_of.
+    // all threads together, from memory (not caches). 0: not measured; see profile_product.
     double product[PLAN_FORMS][PLAN_TYPES][PLAN_WIDTHS];
     double layer;  // seconds that a layer takes beside its products, attention and their bytes
     double token;  // the same for each further token of a pass
@@ -108,4 +108,5 @@ int profile_check_model(const struct plan_model *m, struct err *e);
 // Seconds for a byte of a type in a form in a pass of `tokens`: between the measured widths the
 // time of a pass grows linearly, beyond the last it is proportional. A type that was not measured
 // is as slow as the slowest that was.
-double profile_product(const struct plan_speed *s, enum plan_form form, uint32_t type, int tokens);
+double profile_product(const struct plan_speed *s, enum plan_form form, uint32_t type,
+                       double tokens);

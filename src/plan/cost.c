@@ -1,0 +1,262 @@
+// The formulas of plan.h: seconds and bytes of a layer, and what a share of layers means for a
+// machine's memory, its disk, and the time of a token.
+#include "plan/cost.h"
+
+#include <math.h>
+
+void cost_defaults(struct plan_ask *a)
+{
+    a->context = a->context > 0 ? a->context : 4096;
+    a->positions = a->positions > 0 ? a->positions : (a->context + 1) / 2;
+    a->prompt = a->prompt > 0 ? a->prompt : 256;
+    a->users = a->users > 0 ? a->users : 1;
+    a->kv_scale = a->kv_scale > 0 ? a->kv_scale : 1;
+    a->activation = a->activation > 0 ? a->activation : 4;
+    a->max_rounds =
+        a->max_rounds > 0 && a->max_rounds < PLAN_MAX_ROUNDS ? a->max_rounds : PLAN_MAX_ROUNDS;
+    a->chunk = a->chunk > 0 ? a->chunk : PLAN_CHUNK;
+    if (!(a->latency > 0) && !(a->first > 0) && !(a->throughput > 0))
+        a->latency = 1;
+}
+
+// ---- a layer -----------------------------------------------------------------------------------
+
+// The part of a mixture's weights that `tokens` tokens use together, each choosing by itself.
+static double touched(const struct plan_stack *s, double tokens)
+{
+    if (!s->n_experts)
+        return 1;
+    return 1 - pow(1 - (double)s->n_used / s->n_experts, tokens);
+}
+
+// An expert sees its share of the tokens.
+static double products(const struct plan_speed *speed, enum plan_form form,
+                       const struct plan_layer *l, double tokens)
+{
+    double sum = 0;
+    for (int i = 0; i < l->n_stacks; i++) {
+        const struct plan_stack *s = &l->stacks[i];
+        double part = touched(s, tokens), each = tokens;
+        if (s->n_experts && part > 0)
+            each = tokens * s->n_used / s->n_experts / part;
+        sum += (double)s->bytes * part * profile_product(speed, form, s->type, each);
+    }
+    return sum;
+}
+
+static double within(const struct plan_layer *l, double positions)
+{
+    return l->window && l->window < positions ? l->window : positions;
+}
+
+// Everything but products, of a pass of `tokens` that see so many positions each.
+static double besides(const struct plan_speed *speed, const struct plan_layer *l,
+                      const struct plan_ask *a, double tokens, double positions)
+{
+    double seen = (double)l->kv_bytes * a->kv_scale * within(l, positions);
+    return speed->layer + (tokens - 1) * speed->token + tokens * seen * speed->attend;
+}
+
+void cost_of_layer(struct cost_sums *out, const struct plan_cluster *c, int machine,
+                   const struct plan_model *m, const struct plan_ask *a, int layer)
+{
+    const struct plan_machine *at = &c->machines[machine];
+    const bool output = layer == m->n_layers;
+    const struct plan_layer *l = output ? &m->output : &m->layers[layer];
+    *out = (struct cost_sums){.bytes = (double)l->bytes,
+                              .cache = (double)l->kv_bytes * a->kv_scale * a->context};
+    for (int i = 0; i < l->n_stacks; i++) {
+        const struct plan_stack *s = &l->stacks[i];
+        if (!s->n_experts)
+            continue;
+        out->experts += (double)s->bytes;
+        out->used += (double)s->bytes * touched(s, 1);
+        out->used_by_chunk += (double)s->bytes * touched(s, a->chunk);
+    }
+    double more = besides(&at->cpu, l, a, 1, a->positions);
+    out->lanes = products(&at->cpu, PLAN_LANES, l, 1) + more;
+    out->rows = products(&at->cpu, PLAN_ROWS, l, 1) + more;
+    if (at->vram)
+        out->gpu = products(&at->gpu, PLAN_LANES, l, 1) + besides(&at->gpu, l, a, 1, a->positions);
+    if (output)
+        return;
+    more = besides(&at->cpu, l, a, a->chunk, a->prompt / 2.0);
+    out->chunk[0] = products(&at->cpu, PLAN_LANES, l, a->chunk) + more;
+    out->chunk[1] = products(&at->cpu, PLAN_ROWS, l, a->chunk) + more;
+    if (at->vram)
+        out->chunk[2] = products(&at->gpu, PLAN_LANES, l, a->chunk) +
+                        besides(&at->gpu, l, a, a->chunk, a->prompt / 2.0);
+}
+
+void cost_add(struct cost_sums *to, const struct cost_sums *s)
+{
+    to->bytes += s->bytes;
+    to->experts += s->experts;
+    to->used += s->used;
+    to->used_by_chunk += s->used_by_chunk;
+    to->cache += s->cache;
+    to->lanes += s->lanes;
+    to->rows += s->rows;
+    to->gpu += s->gpu;
+    for (int i = 0; i < 3; i++)
+        to->chunk[i] += s->chunk[i];
+}
+
+// ---- a node ------------------------------------------------------------------------------------
+
+// What stays free of weights, and what therefore does not stay.
+struct needs {
+    double room;    // bytes for weights and slots
+    double missing; // bytes of weights beyond it
+    double demand;  // of experts that are not resident, those that a token uses
+    double parts;   // the other bytes beyond it
+};
+
+static int find_needs(struct needs *n, const struct plan_machine *at, const struct plan_model *m,
+                      const struct cost_share *s, struct err *e)
+{
+    const struct cost_sums *w = &s->cpu;
+    double fixed =
+        (double)at->base + w->cache + (double)(s->head ? m->computing_head : m->computing);
+    double vram = s->gpu.bytes + s->gpu.cache;
+    if (vram > (double)at->vram)
+        return err_set(e, ERR_NO_MEMORY,
+                       "%s lacks %.1f MiB of GPU memory for %d layers; give it fewer", at->name,
+                       (vram - (double)at->vram) / (1 << 20), s->gpu_layers);
+    n->room = (double)at->memory - fixed;
+    n->missing = w->bytes > n->room ? w->bytes - n->room : 0;
+    double experts = n->missing < w->experts ? n->missing : w->experts;
+    n->demand = w->experts > 0 ? experts * w->used / w->experts : 0;
+    n->parts = n->missing - experts;
+    double least = n->missing > 0 ? (double)m->slots_least : 0;
+    if (n->room < least)
+        return err_set(e, ERR_NO_MEMORY,
+                       "%s lacks %.1f MiB of memory for %d layers; give it more memory, or the "
+                       "context fewer positions",
+                       at->name, (least - n->room) / (1 << 20), s->layers);
+    if (n->missing > 0 && !(at->disk > 0))
+        return err_set(e, ERR_NO_MEMORY,
+                       "%s lacks %.1f MiB of memory for %d layers, and has no disk to stream from",
+                       at->name, n->missing / (1 << 20), s->layers);
+    return 0;
+}
+
+// Seconds of a token with a part of the weights streamed.
+static double compute_of(const struct plan_machine *at, const struct plan_model *m,
+                         const struct cost_share *s, int rounds, double streamed)
+{
+    double t = s->cpu.lanes;
+    if (s->cpu.bytes > 0)
+        t += (s->cpu.rows - s->cpu.lanes) * streamed / s->cpu.bytes;
+    if (s->layers > s->gpu_layers || s->head)
+        t += rounds * at->cpu.launch;
+    if (s->gpu_layers)
+        t += s->gpu.gpu + rounds * (at->gpu.launch + 2.0 * m->width * sizeof(float) / at->copy);
+    return t;
+}
+
+static void fill(struct plan_node *out, const struct plan_machine *at, const struct plan_model *m,
+                 const struct cost_share *s, const struct needs *n, int machine, int rounds,
+                 double slots)
+{
+    double parts = n->missing > 0 ? n->parts + slots : 0;
+    double streamed = parts + n->demand;
+    *out = (struct plan_node){
+        .machine = machine,
+        .layers = s->layers,
+        .gpu_layers = s->gpu_layers,
+        .weights = (uint64_t)(s->cpu.bytes + s->gpu.bytes),
+        .resident = (uint64_t)(s->cpu.bytes - n->missing - slots),
+        .streamed = (uint64_t)streamed,
+        .demand = (uint64_t)n->demand,
+        .slots = (uint64_t)slots,
+        .vram = (uint64_t)(s->gpu.bytes + s->gpu.cache),
+        .cache = (uint64_t)s->cpu.cache,
+        .computing = s->head ? m->computing_head : m->computing,
+        .compute = compute_of(at, m, s, rounds, streamed),
+    };
+    out->memory = at->base + out->cache + out->computing + out->resident + out->slots;
+    if (!(n->missing > 0))
+        return;
+    out->disk = streamed / at->disk;
+    double late = (n->parts - (rounds - 1) * slots) / at->disk;
+    out->wait = n->demand / at->disk + (late > out->compute ? late - out->compute : 0);
+}
+
+int cost_node_with(struct plan_node *out, const struct plan_cluster *c, int machine,
+                   const struct plan_model *m, const struct plan_ask *a, const struct cost_share *s,
+                   int rounds, double slots, struct err *e)
+{
+    (void)a;
+    struct needs n;
+    const struct plan_machine *at = &c->machines[machine];
+    int rc = find_needs(&n, at, m, s, e);
+    if (rc)
+        return rc;
+    if (!(n.missing > 0))
+        slots = 0;
+    else if (slots < (double)m->slots_least)
+        slots = (double)m->slots_least;
+    if (slots > n.room)
+        slots = n.room;
+    // More slots than parts that are used would hold nothing.
+    double parts = s->cpu.bytes - s->cpu.experts;
+    if (n.missing > 0 && slots > (double)m->slots_least && slots > parts - n.parts)
+        slots = parts - n.parts > (double)m->slots_least ? parts - n.parts : (double)m->slots_least;
+    fill(out, at, m, s, &n, machine, rounds, slots);
+    return 0;
+}
+
+// The fewest bytes of slots with which nothing is late:
+//     parts - (k - 1) B = disk * compute(parts + B), and compute grows linearly with what is
+//     streamed
+static double slots_wanted(const struct plan_machine *at, const struct plan_model *m,
+                           const struct cost_share *s, const struct needs *n, int rounds)
+{
+    double none = compute_of(at, m, s, rounds, n->parts + n->demand);
+    double slope = compute_of(at, m, s, rounds, n->parts + n->demand + 1) - none;
+    double late = n->parts - at->disk * none;
+    double each = (rounds - 1) + at->disk * slope;
+    return late > 0 && each > 0 && rounds > 1 ? late / each : 0;
+}
+
+int cost_node(struct plan_node *out, const struct plan_cluster *c, int machine,
+              const struct plan_model *m, const struct plan_ask *a, const struct cost_share *s,
+              int rounds, double bound, struct err *e)
+{
+    struct needs n;
+    const struct plan_machine *at = &c->machines[machine];
+    int rc = find_needs(&n, at, m, s, e);
+    if (rc)
+        return rc;
+    double slots = slots_wanted(at, m, s, &n, rounds);
+    double most = bound * at->disk - n.parts - n.demand;
+    if (n.missing > 0 && slots > most)
+        slots = most > 0 ? most : 0;
+    return cost_node_with(out, c, machine, m, a, s, rounds, slots, e);
+}
+
+double cost_stage(const struct plan_node *n, const struct plan_cluster *c, const struct plan_ask *a,
+                  const struct cost_share *s, int rounds, int chunks)
+{
+    const struct plan_machine *at = &c->machines[n->machine];
+    (void)a;
+    double part = s->cpu.bytes > 0 ? (double)n->streamed / s->cpu.bytes : 0;
+    double t = s->cpu.chunk[0] + (s->cpu.chunk[1] - s->cpu.chunk[0]) * part + s->gpu.chunk[2];
+    if (!n->streamed)
+        return t;
+    double parts = (double)(n->streamed - n->demand), demand = (double)n->demand;
+    if (s->cpu.used > 0)
+        demand *= s->cpu.used_by_chunk / s->cpu.used;
+    // A window's parts that all fit in the slots are read once for chunks that follow each other.
+    double times = parts / rounds <= (double)n->slots && chunks > 1 ? 1.0 / chunks : 1;
+    double read = parts * times / at->disk;
+    return (read > t ? read : t) + demand / at->disk;
+}
+
+double cost_hop(const struct plan_cluster *c, const struct plan_model *m, const struct plan_ask *a,
+                int from, int to, int tokens)
+{
+    const struct plan_link *l = &c->links[from][to];
+    return l->latency + (double)tokens * m->width * a->activation / l->rate;
+}
