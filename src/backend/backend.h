@@ -96,6 +96,7 @@ int backend_open_cpu(struct backend **out, const struct backend_options *o, stru
 void backend_free(struct backend *b);
 const char *backend_describe(const struct backend *b); // "cpu avx2, 2 threads, pinned"
 const struct kernels *backend_kernels(const struct backend *b);
+int backend_threads(const struct backend *b);
 // Runs fn(arg, thread) on every thread of the device that is free, and on the caller's as thread 0;
 // back when all of them are. The work must get done whoever comes.
 void backend_share(struct backend *b, void (*fn)(void *arg, int thread), void *arg);
@@ -156,8 +157,8 @@ struct list_limits {
 
 int list_new(struct list **out, struct backend *b, const struct list_limits *limits,
              const struct piece_source *weights, struct err *e);
-// Bytes that list_new would take; SIZE_MAX: more than there can be.
-size_t list_bytes(const struct backend *b, const struct list_limits *limits);
+// Bytes that list_new would take with so many threads; SIZE_MAX: more than there can be.
+size_t list_bytes(const struct list_limits *limits, int n_threads);
 void list_free(struct list *l);
 void list_reset(struct list *l); // forget what was recorded
 

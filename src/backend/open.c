@@ -78,6 +78,11 @@ const struct kernels *backend_kernels(const struct backend *b)
     return b->kernels;
 }
 
+int backend_threads(const struct backend *b)
+{
+    return b->n_threads;
+}
+
 void backend_stop_when(struct backend *b, bool (*stop)(void))
 {
     b->stop = stop;

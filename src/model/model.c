@@ -199,3 +199,17 @@ size_t model_layer_bytes(const struct model *m, int layer)
         bytes += (size_t)gguf_piece_at(m->g, pieces[i].first).tensor->size;
     return bytes;
 }
+
+int model_layer_tensors(const struct model *m, int layer,
+                        const struct gguf_tensor *out[MODEL_LAYER_TENSORS])
+{
+    _Static_assert((int)MODEL_LAYER_TENSORS >= (int)LAYER_MAX_TENSORS &&
+                       (int)MODEL_LAYER_TENSORS >= (int)MAX_ENDS,
+                   "room for all");
+    struct layer_pieces ends[MAX_ENDS];
+    const struct layer_pieces *pieces;
+    int n = pieces_of(m, layer, &pieces, ends);
+    for (int i = 0; i < n; i++)
+        out[i] = gguf_piece_at(m->g, pieces[i].first).tensor;
+    return n;
+}

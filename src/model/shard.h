@@ -29,6 +29,11 @@ int model_layer_digest(const struct model *m, int layer, struct digest *out, str
 // Digest of hyper-parameters and vocabulary.
 struct digest model_digest(const struct model *m);
 size_t model_layer_bytes(const struct model *m, int layer); // likewise n_layers: the ends
+// Tensors of a layer that is there, or of n_layers: embedding, norm, and the output matrix where
+// that is another. Returns their number.
+enum { MODEL_LAYER_TENSORS = 32 };
+int model_layer_tensors(const struct model *m, int layer,
+                        const struct gguf_tensor *out[MODEL_LAYER_TENSORS]);
 
 struct window {
     int lo, hi; // layers [lo, hi); lo == hi: empty
@@ -46,6 +51,10 @@ struct shard_options {
     int max_outputs;   // tokens of a batch that may want logits; 0: all
     uint64_t reserved; // bytes of the node's memory that the caller takes for computing
 };
+
+// Bytes that computing takes on a node: activations, logits, and what the caller reserves. With
+// layers of one window at most.
+uint64_t shard_computing(const struct model *m, const struct shard_options *o, int n_threads);
 
 // Names the pieces of these windows, and of the ends, to the weights.
 void shard_need(const struct model *m, struct weights *w, const struct window *windows,

@@ -168,20 +168,30 @@ static int new_list(struct shard *s, int n_parts, int n_waves, struct err *e)
     return list_new(&s->list, s->backend, &limits, &source, e);
 }
 
-// What everything here will take, before any of it is allocated.
-static struct weights_others plan_memory(struct shard *s)
+static uint64_t computing(const struct shard *s, int n_threads)
 {
     const struct shard_options *o = &s->options;
-    const struct hparams *h = &s->model->h;
     struct list_limits limits = list_limits_of(s, 0, 0);
     size_t batch = (size_t)o->max_batch, words = 0;
     for (int i = 0; i < s->n_buffers; i++)
         words += batch * (size_t)s->plan[i].width;
     if (o->ends)
-        words += (size_t)shard_output_rows(o) * (size_t)h->n_vocab;
+        words += (size_t)shard_output_rows(o) * (size_t)s->model->h.n_vocab;
+    return o->reserved + words * sizeof(float) + list_bytes(&limits, n_threads);
+}
+
+uint64_t shard_computing(const struct model *m, const struct shard_options *o, int n_threads)
+{
+    struct shard s = {.model = m, .options = *o, .windows = (struct window *)o->windows};
+    s.n_buffers = buffers_plan(&s.b, &m->h, s.plan);
+    return computing(&s, n_threads);
+}
+
+// What everything here will take, before any of it is allocated.
+static struct weights_others plan_memory(struct shard *s)
+{
     return (struct weights_others){.cache = cache_bytes(s),
-                                   .computing = o->reserved + words * sizeof(float) +
-                                                list_bytes(s->backend, &limits)};
+                                   .computing = computing(s, backend_threads(s->backend))};
 }
 
 // Angles per position of the layers that see everything, then of the others.

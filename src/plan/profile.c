@@ -144,30 +144,28 @@ int profile_check_model(const struct plan_model *m, struct err *e)
 
 // ---- between what was measured -----------------------------------------------------------------
 
-static bool measured(const double *times)
+// Of the narrowest pass that was measured; 0: none was.
+static double measured(const double *times)
 {
     for (int w = 0; w < PLAN_WIDTHS; w++)
         if (times[w] > 0)
-            return true;
-    return false;
+            return times[w];
+    return 0;
 }
 
 // Times of the type in this form or else the other; else of the type that takes longest.
 static const double *times_of(const struct plan_speed *s, enum plan_form form, uint32_t type)
 {
     const enum plan_form other = form == PLAN_ROWS ? PLAN_LANES : PLAN_ROWS;
-    if (type < PLAN_TYPES && measured(s->product[form][type]))
+    if (type < PLAN_TYPES && measured(s->product[form][type]) > 0)
         return s->product[form][type];
-    if (type < PLAN_TYPES && measured(s->product[other][type]))
+    if (type < PLAN_TYPES && measured(s->product[other][type]) > 0)
         return s->product[other][type];
     const double *slowest = s->product[form][0];
     for (int f = 0; f < PLAN_FORMS; f++)
         for (int t = 0; t < PLAN_TYPES; t++)
-            for (int w = 0; w < PLAN_WIDTHS; w++)
-                if (s->product[f][t][w] > slowest[w]) {
-                    slowest = s->product[f][t];
-                    break;
-                }
+            if (measured(s->product[f][t]) > measured(slowest))
+                slowest = s->product[f][t];
     return slowest;
 }
 

@@ -49,9 +49,9 @@ static size_t angles_bytes(const struct list_limits *m)
     return floats((size_t)m->max_rows, (size_t)m->max_head_dim);
 }
 
-size_t list_bytes(const struct backend *b, const struct list_limits *limits)
+size_t list_bytes(const struct list_limits *limits, int n_threads)
 {
-    size_t total = plan_memory(limits, b->n_threads);
+    size_t total = plan_memory(limits, n_threads);
     for (int act = ACT_Q8; act < ACT_COUNT; act++)
         total = arena_plan(total, quantized_bytes(limits, (enum act)act));
     for (int i = 0; i < MAX_ANGLES; i++)

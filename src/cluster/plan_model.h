@@ -1,0 +1,19 @@
+// A model file as the planner sees it: bytes of every layer by weight type, caches, activations.
+#pragma once
+
+#include "kernels/kernels.h"
+#include "model/shard.h"
+#include "plan/profile.h"
+
+struct plan_model_options {
+    enum kv_type kv_type; // plan_layer.kv_bytes are of this type: plan_ask.kv_scale stays 1
+    int n_threads;        // whose scratch memory counts; 0: one
+    int max_batch;        // 0: PLAN_BATCH
+    int max_context;      // of one session; 0: trained
+    int n_sessions;       // 0: 1
+};
+
+// Layers that a slice leaves out are taken for the mean of those that it has; refused where it has
+// none, or not the ends.
+int plan_model_of(struct plan_model *out, const struct model *m, const struct plan_model_options *o,
+                  struct err *e);
