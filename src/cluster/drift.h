@@ -1,5 +1,5 @@
 // Whether a ring still does what its plan foretold. Pure: what a token took and the time in, a
-// verdict out.
+// verdict out. correction.h makes the profile true by it.
 //
 //              off by > 10 %                    for DRIFT_LONG_MS and DRIFT_LONG tokens
 //     STEADY -----------------> SUSPECT ------------------------------------------------> DRIFTED
@@ -45,7 +45,7 @@ struct drift {
 
 // Zeroes it: the first plan of a ring.
 void drift_init(struct drift *d);
-// A plan begins. `predicted`: what is expected of a token; pass_ms 0:
+// A plan begins. `predicted`: what is expected of a token (correction_foretold); pass_ms 0:
 // nothing is, and the verdict stays STEADY.
 void drift_begin(struct drift *d, const struct timings_report *predicted, int n_nodes,
                  int64_t now_ns);
