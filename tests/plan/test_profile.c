@@ -1,5 +1,6 @@
 // Profiles and the cost of layers: nonsense is refused with a sentence that names it, products lie
 // between what was measured, and a node's bytes and seconds add up.
+#include "random_cluster.h"
 #include "support.h"
 
 #include "plan/cost.h"
@@ -210,6 +211,25 @@ static void experts_that_are_not_resident_are_waited_for(void **state)
     free(m);
 }
 
+static void random_homes_can_be(void **state)
+{
+    (void)state;
+    struct plan_cluster *c = calloc(1, sizeof *c);
+    struct plan_model *m = calloc(1, sizeof *m);
+    const struct random_like like = random_like_all();
+    struct plan_ask a;
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        struct err e = {0};
+        random_cluster(c, m, &a, seed, &like);
+        assert_ok(profile_check(c, &e), &e);
+        assert_ok(profile_check_model(m, &e), &e);
+        random_noise(c, seed, 0.05);
+        assert_ok(profile_check(c, &e), &e);
+    }
+    free(c);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +238,7 @@ int main(void)
         cmocka_unit_test(products_lie_between_what_was_measured),
         cmocka_unit_test(what_does_not_fit_is_streamed),
         cmocka_unit_test(experts_that_are_not_resident_are_waited_for),
+        cmocka_unit_test(random_homes_can_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
