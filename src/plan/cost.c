@@ -110,12 +110,21 @@ struct needs {
     double missing; // bytes of weights beyond it
     double demand;  // of experts that are not resident, those that a token uses
     double parts;   // the other bytes beyond it
+    double used;    // of all weights those that a token uses
 };
+
+// Windows that are alike: each has this share of the node's parts and of its computing.
+struct window_kind {
+    int n;
+    double parts, compute;
+};
+enum { KINDS = 3 };
 
 static int find_needs(struct needs *n, const struct plan_machine *at, const struct plan_model *m,
                       const struct cost_share *s, struct err *e)
 {
     const struct cost_sums *w = &s->cpu;
+    n->used = w->bytes - w->experts + w->used;
     double fixed =
         (double)at->base + w->cache + (double)(s->head ? m->computing_head : m->computing);
     double vram = s->gpu.bytes + s->gpu.cache;
@@ -143,16 +152,49 @@ static int find_needs(struct needs *n, const struct plan_machine *at, const stru
 
 // Seconds of a token with a part of the weights streamed.
 static double compute_of(const struct plan_machine *at, const struct plan_model *m,
-                         const struct cost_share *s, int rounds, double streamed)
+                         const struct cost_share *s, const struct needs *n, int rounds,
+                         double streamed)
 {
     double t = s->cpu.lanes;
-    if (s->cpu.bytes > 0)
-        t += (s->cpu.rows - s->cpu.lanes) * streamed / s->cpu.bytes;
+    if (n->used > 0)
+        t += (s->cpu.rows - s->cpu.lanes) * streamed / n->used;
     if (s->layers > s->gpu_layers || s->head)
         t += rounds * at->cpu.launch;
     if (s->gpu_layers)
         t += s->gpu.gpu + rounds * (at->gpu.launch + 2.0 * m->width * sizeof(float) / at->copy);
     return t;
+}
+
+// Rounds have one layer more or less of the node's, and the last one of the head the output.
+static void find_kinds(struct window_kind *kinds, const struct plan_model *m,
+                       const struct cost_share *s, const struct needs *n, int rounds)
+{
+    double plain = s->cpu.bytes - s->cpu.experts;
+    double output = s->head ? (double)m->output.bytes : 0;
+    double parts = plain > 0 ? output / plain : 0, compute = n->used > 0 ? output / n->used : 0;
+    int fewer = s->layers / rounds, larger = s->layers % rounds, all = s->layers ? s->layers : 1;
+    for (int i = 0; i < KINDS; i++) {
+        double share = (double)(fewer + (i == 0)) / all;
+        kinds[i] = (struct window_kind){i == 0   ? larger
+                                        : i == 1 ? rounds - larger - s->head
+                                                 : s->head,
+                                        (1 - parts) * share, (1 - compute) * share};
+    }
+    kinds[2].parts += parts;
+    kinds[2].compute += compute;
+}
+
+// Seconds of a token that parts are late: a window finds all slots full.
+static double late(const struct window_kind *kinds, double parts, double slots, double disk,
+                   double compute)
+{
+    double sum = 0;
+    for (int i = 0; i < KINDS; i++) {
+        double read = ((parts + slots) * kinds[i].parts - slots) / disk;
+        double time = compute * kinds[i].compute;
+        sum += read > time ? kinds[i].n * (read - time) : 0;
+    }
+    return sum;
 }
 
 static void fill(struct plan_node *out, const struct plan_machine *at, const struct plan_model *m,
@@ -173,14 +215,15 @@ static void fill(struct plan_node *out, const struct plan_machine *at, const str
         .vram = (uint64_t)(s->gpu.bytes + s->gpu.cache),
         .cache = (uint64_t)s->cpu.cache,
         .computing = s->head ? m->computing_head : m->computing,
-        .compute = compute_of(at, m, s, rounds, streamed),
+        .compute = compute_of(at, m, s, n, rounds, streamed),
     };
     out->memory = at->base + out->cache + out->computing + out->resident + out->slots;
     if (!(n->missing > 0))
         return;
     out->disk = streamed / at->disk;
-    double late = (n->parts - (rounds - 1) * slots) / at->disk;
-    out->wait = n->demand / at->disk + (late > out->compute ? late - out->compute : 0);
+    struct window_kind kinds[KINDS];
+    find_kinds(kinds, m, s, n, rounds);
+    out->wait = n->demand / at->disk + late(kinds, n->parts, slots, at->disk, out->compute);
 }
 
 int cost_node_with(struct plan_node *out, const struct plan_cluster *c, int machine,
@@ -207,17 +250,33 @@ int cost_node_with(struct plan_node *out, const struct plan_cluster *c, int mach
     return 0;
 }
 
-// The fewest bytes of slots with which nothing is late:
-//     parts - (k - 1) B = disk * compute(parts + B), and compute grows linearly with what is
-//     streamed
+// Bytes of slots with which the node's own time is least. With x of them the parts of a kind of
+// windows are just in time when
+//     (parts + x) * kind.parts - x = disk * kind.compute * (none + slope * x)
+// and between such points compute and waiting grow and fall linearly.
 static double slots_wanted(const struct plan_machine *at, const struct plan_model *m,
                            const struct cost_share *s, const struct needs *n, int rounds)
 {
-    double none = compute_of(at, m, s, rounds, n->parts + n->demand);
-    double slope = compute_of(at, m, s, rounds, n->parts + n->demand + 1) - none;
-    double late = n->parts - at->disk * none;
-    double each = (rounds - 1) + at->disk * slope;
-    return late > 0 && each > 0 && rounds > 1 ? late / each : 0;
+    struct window_kind kinds[KINDS];
+    find_kinds(kinds, m, s, n, rounds);
+    double streamed = n->parts + n->demand;
+    double none = compute_of(at, m, s, n, rounds, streamed);
+    double slope = compute_of(at, m, s, n, rounds, streamed + 1) - none;
+    double best = 0, least = none + late(kinds, n->parts, 0, at->disk, none);
+    for (int i = 0; i < KINDS; i++) {
+        double each = 1 - kinds[i].parts + at->disk * kinds[i].compute * slope;
+        double x = n->parts * kinds[i].parts - at->disk * kinds[i].compute * none;
+        if (!kinds[i].n || !(x > 0) || !(each > 0))
+            continue;
+        x /= each;
+        double compute = none + slope * x;
+        double own = compute + late(kinds, n->parts, x, at->disk, compute);
+        if (own < least || (own == least && x < best)) {
+            least = own;
+            best = x;
+        }
+    }
+    return best;
 }
 
 int cost_node(struct plan_node *out, const struct plan_cluster *c, int machine,

@@ -2,12 +2,13 @@
 //
 // A plan is a steady state. One token of one user visits the nodes one after the other, k times:
 //
-//     own_m = max(compute_m, (s_m - (k - 1) B_m) / disk_m)    all windows of node m together
-//     T     = max( sum own_m + k * sum hops,  (s_m + B_m) / disk_m,  group: sum (s + B) / rate )
+//     own_m = sum over its windows w of max(compute_w, (S_w - B_m) / disk_m)
+//     T     = max( sum own_m + k * sum hops,  S_m / disk_m,  group: sum S / rate )
 //
-// s_m: bytes of its layers that its memory has no room for beside slots of B_m bytes, which
-// displace as many resident ones; so s_m + B_m are read for each token, ahead of use as far as the
-// slots go, while others compute. A machine without layers is not in the ring and costs no hop.
+// Slots of B_m bytes displace as many resident ones; so S_m, what memory has no room for and B_m
+// more, are read for each token, ahead of use as far as the slots go, while others compute: a
+// window finds them full and reads the rest of its S_w. Windows of a node differ by a layer, and
+// the head's last one has the output too, which matters where a node has few layers. A machine without layers is not in the ring and costs no hop.
 // Experts that a token uses are resident with the share of all that memory has room for; the others
 // are waited for: own_m grows by their bytes over the rate of the disk.
 //
