@@ -134,3 +134,31 @@ int plan_model_of(struct plan_model *out, const struct model *m,
     out->slots_least = least_slots(out);
     return profile_check_model(out, e);
 }
+
+// ---- what is to be measured --------------------------------------------------------------------
+
+static void add_types(bool there[PLAN_TYPES], const struct plan_layer *l)
+{
+    for (int i = 0; i < l->n_stacks; i++)
+        there[l->stacks[i].type] = true;
+}
+
+void plan_model_survey(struct survey_ask *out, uint32_t types[PLAN_TYPES],
+                       const struct plan_model *p, const struct hparams *h, enum kv_type kv)
+{
+    bool there[PLAN_TYPES] = {false};
+    for (int i = 0; i < p->n_layers; i++)
+        add_types(there, &p->layers[i]);
+    add_types(there, &p->output);
+    *out = (struct survey_ask){.types = types,
+                               .width = h->n_embd,
+                               .n_ff = h->n_ff ? h->n_ff : h->experts.n_ff * h->experts.n_used,
+                               .n_heads = h->n_heads,
+                               .n_kv_heads = h->n_kv_heads,
+                               .head_dim = h->head_dim,
+                               .kv_type = kv,
+                               .fd = -1};
+    for (uint32_t t = 0; t < PLAN_TYPES; t++)
+        if (there[t] && kernels_can(t))
+            types[out->n_types++] = t;
+}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/kernels.h"
+#include "measure/survey.h"
 #include "model/shard.h"
 #include "plan/profile.h"
 
@@ -17,3 +18,8 @@ struct plan_model_options {
 // none, or not the ends.
 int plan_model_of(struct plan_model *out, const struct model *m, const struct plan_model_options *o,
                   struct err *e);
+
+// What is to be measured for this model: its weight types (PLAN_TYPES at most, into `types`) and
+// the shape of a layer. Backend, file and time are the caller's.
+void plan_model_survey(struct survey_ask *out, uint32_t types[PLAN_TYPES],
+                       const struct plan_model *p, const struct hparams *h, enum kv_type kv);

@@ -140,7 +140,9 @@ static int measure_way(struct race *c, enum reader_kind kind, int64_t ns, struct
     return rc;
 }
 
-int disk_rate_measure(struct disk_rate *out, int fd, uint64_t size, int64_t ns, struct err *e)
+// All ways, or the best that there is.
+static int measure_ways(struct disk_rate *out, int fd, uint64_t size, int64_t ns, bool best,
+                        struct err *e)
 {
     struct race c = {.fd = fd,
                      .size = size,
@@ -164,11 +166,27 @@ int disk_rate_measure(struct disk_rate *out, int fd, uint64_t size, int64_t ns, 
     memset(c.memory, 1, bytes);              // what is measured is not the making of pages
     c.map = size <= SIZE_MAX ? disk_io->map(fd, (size_t)size, 0) : NULL;
     int rc = 0;
-    for (int kind = 0; kind < READER_KINDS && !rc; kind++)
+    for (int kind = 0; kind < READER_KINDS && !rc; kind++) {
         rc = measure_way(&c, (enum reader_kind)kind, ns, out, e);
+        if (best && out->ways[kind].measured)
+            break;
+    }
     if (c.map)
         disk_io->unmap(c.map, (size_t)size);
     munmap(memory, bytes + HUGE_PAGE);
     free(c.cached);
+    return rc;
+}
+
+int disk_rate_measure(struct disk_rate *out, int fd, uint64_t size, int64_t ns, struct err *e)
+{
+    return measure_ways(out, fd, size, ns, false, e);
+}
+
+int disk_rate_of_models(struct disk_way *out, int fd, uint64_t size, int64_t ns, struct err *e)
+{
+    struct disk_rate rate;
+    int rc = measure_ways(&rate, fd, size, ns, true, e);
+    *out = rate.ways[rate.chosen];
     return rc;
 }

@@ -26,3 +26,5 @@ struct disk_rate {
 // Reads a file of `size` bytes, open for reading, again and again where it is small, for `ns` each
 // way. 64 MiB of memory.
 int disk_rate_measure(struct disk_rate *out, int fd, uint64_t size, int64_t ns, struct err *e);
+// The same of the way that models are read here alone.
+int disk_rate_of_models(struct disk_way *out, int fd, uint64_t size, int64_t ns, struct err *e);
