@@ -4,11 +4,13 @@
 
 #include "measure/disk_rate.h"
 #include "measure/survey.h"
+#include "measure/survey_cache.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct survey_ask small(const uint32_t *types, int n)
@@ -83,6 +85,65 @@ static void the_file_is_read(void **state)
     free(m);
 }
 
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fputs(text, f) >= 0, 1);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void what_was_found_is_kept(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {WT_Q4_K, WT_F32}, other[] = {WT_Q8_0};
+    static struct plan_machine m, same;
+    char folder[SURVEY_PATH], path[SURVEY_PATH], another[SURVEY_PATH];
+    struct err e = {0};
+    bool fresh;
+    snprintf(folder, sizeof folder, "%s", test_file("kept"));
+    assert_int_equal(mkdir(folder, 0700), 0);
+    struct survey_keep keep = {.folder = folder};
+    struct survey_ask a = small(types, 2), b = small(other, 1);
+    assert_ok(survey_cached(&m, &a, &keep, &fresh, &e), &e);
+    assert_true(fresh);
+    assert_ok(survey_cached(&same, &a, &keep, &fresh, &e), &e);
+    assert_false(fresh);
+    // Nine digits are kept.
+    assert_float_equal(same.cpu.product[PLAN_ROWS][WT_Q4_K][2] * 1e9,
+                       m.cpu.product[PLAN_ROWS][WT_Q4_K][2] * 1e9, 1e-5);
+    assert_float_equal(same.cpu.attend * 1e9, m.cpu.attend * 1e9, 1e-5);
+    assert_int_equal(same.disk_group, -1);
+    survey_path(path, &a, &keep);
+    survey_path(another, &b, &keep);
+    assert_string_not_equal(path, another);
+
+    static const char *const damaged[] = {
+        "",
+        "{",
+        "[1, 2]",
+        "{\"survey\": 1}",
+        "{\"survey\": 2, \"products\": {}}",
+        "{\"survey\": 1, \"products\": {\"Q4_K\": [[1, 2, -3], [1, 2, 3]]}, \"layer\": 0, "
+        "\"token\": 0, \"attend\": 0, \"launch\": 0, \"disk\": 0}",
+        "{\"survey\": 1, \"products\": {\"Q9_Z\": [[1, 2, 3], [1, 2, 3]]}, \"layer\": 0, "
+        "\"token\": 0, \"attend\": 0, \"launch\": 0, \"disk\": 0}",
+    };
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        write_text(path, damaged[i]);
+        assert_ok(survey_cached(&same, &a, &keep, &fresh, &e), &e);
+        assert_true(fresh);
+    }
+    assert_ok(survey_cached(&same, &a, &keep, &fresh, &e), &e);
+    assert_false(fresh);
+    keep.again = true;
+    assert_ok(survey_cached(&same, &a, &keep, &fresh, &e), &e);
+    assert_true(fresh);
+    keep = (struct survey_keep){.folder = "/nowhere/to/be/found"};
+    assert_ok(survey_cached(&same, &a, &keep, &fresh, &e), &e);
+    assert_true(fresh);
+}
+
 static void nonsense_is_refused(void **state)
 {
     (void)state;
@@ -104,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_asked_is_measured),
         cmocka_unit_test(the_file_is_read),
+        cmocka_unit_test(what_was_found_is_kept),
         cmocka_unit_test(nonsense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
