@@ -4,6 +4,7 @@
 #include "app/output.h"
 #include "app/printable.h"
 #include "app/sheet.h"
+#include "app/speed_sheet.h"
 #include "app/verbs.h"
 #include "disk/io.h"
 #include "measure/disk_rate.h"
@@ -18,7 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const int64_t disk_ns = 400000000; // each way
+static const int64_t disk_ns = 300000000; // each way
 
 struct findings {
     struct machine machine;
@@ -27,6 +28,7 @@ struct findings {
     int dram_threads;
     char path[MODEL_PATH_BYTES]; // "": no file
     struct disk_rate disk;
+    struct speed_sheet speed; // when there is a file
 };
 
 // ---- measuring ---------------------------------------------------------------------------------
@@ -111,10 +113,12 @@ static void print_table(const struct findings *f)
         printf(", of which rondo takes up to %s by itself", automatic);
     printf("\nDRAM        %.1f GB/s with %d thread%s\n", f->dram_gbps, f->dram_threads,
            f->dram_threads == 1 ? "" : "s");
-    if (*f->path)
+    if (*f->path) {
         print_disk(f);
-    else
+        speed_sheet_print(&f->speed);
+    } else {
         printf("disk        name a model to measure the disk that it lies on\n");
+    }
 }
 
 static json_t *json_bytes(uint64_t bytes)
@@ -146,12 +150,13 @@ static int print_json(const struct findings *f, struct err *e)
 {
     const struct machine *m = &f->machine;
     return output_json(
-        json_pack("{s:{s:s, s:s, s:i, s:I}, s:{s:o, s:o}, s:{s:f, s:i}, s:o}", "machine",
+        json_pack("{s:{s:s, s:s, s:i, s:I}, s:{s:o, s:o}, s:{s:f, s:i}, s:o, s:o}", "machine",
                   "processor", m->processor, "system", m->system, "processors", m->n_processors,
                   "memory_bytes", (json_int_t)m->memory_bytes, "memory", "available_bytes",
                   json_bytes(f->available), "automatic_bytes", json_bytes(f->automatic), "dram",
                   "read_gbps", f->dram_gbps, "threads", f->dram_threads, "disk",
-                  *f->path ? json_disk(f) : json_null()),
+                  *f->path ? json_disk(f) : json_null(), "model",
+                  *f->path ? speed_sheet_json(&f->speed) : json_null()),
         e);
 }
 
@@ -162,6 +167,8 @@ static int run(const struct options *o, struct err *e)
     f = (struct findings){.available = budget_available(""), .automatic = budget_automatic("")};
     machine_describe(&f.machine);
     int rc = model ? measure_disk(&f, model, e) : 0; // first: a model may not be there
+    if (!rc && model)
+        rc = speed_sheet_take(&f.speed, f.path, o, e);
     if (!rc)
         rc = measure_dram(&f, (int)options_int(o, OPT_THREADS), e);
     if (rc)
@@ -174,14 +181,25 @@ static int run(const struct options *o, struct err *e)
 
 const struct verb verb_measure = {
     .name = "measure",
-    .summary = "measure this machine: memory, and the disk that a model lies on",
+    .summary = "measure this machine: memory, its disk, and what it can do for a model",
     .usage = "[MODEL]",
-    .text = "Prints what the machine is, how much memory there is for models, how fast it reads "
-            "memory and, when a model is named, how fast the model's file comes from its disk: by "
-            "io_uring past the page cache, by threads past it, and by threads through it, each as "
-            "far as this machine has it, for less than half a second. Nothing is written. What the "
-            "page cache holds of the file stays there.",
-    .options = (const struct verb_option[]){{OPT_THREADS, "0"}, {OPT_JSON, NULL}, {OPT_END, NULL}},
+    .text =
+        "Prints what the machine is, how much memory there is for models, and how fast it reads "
+        "memory. When a model is named, also how fast its file comes from its disk, by io_uring "
+        "past the page cache, by threads past it, and by threads through it, each as far as "
+        "this machine has it; and what plans are made with: how fast each type of the model's "
+        "weights is multiplied, as the file has them (rows) and turned for speed (lanes), "
+        "with one token of an answer and with several of a prompt at once.\n\n"
+        "This takes about three seconds. What plans are made with is kept in "
+        "~/.local/state/rondo for the next time, --again measures it anew; nothing else is "
+        "written. What the page cache holds of the file stays there.",
+    .options = (const struct verb_option[]){{OPT_THREADS, "0"},
+                                            {OPT_PIN, "auto"},
+                                            {OPT_KV, "f16"},
+                                            {OPT_ISA, "auto"},
+                                            {OPT_AGAIN, NULL},
+                                            {OPT_JSON, NULL},
+                                            {OPT_END, NULL}},
     .min_args = 0,
     .max_args = 1,
     .run = run,

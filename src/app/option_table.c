@@ -104,6 +104,7 @@ const struct option_spec option_table[OPT_COUNT] = {
                              "there"},
     [OPT_CTX_SHIFT] = {"ctx-shift", 0, OPTION_FLAG,
                        .help = "when the context is full, forget the oldest turns without asking"},
+    [OPT_AGAIN] = {"again", 0, OPTION_FLAG, .help = "measure, whatever was found before"},
     [OPT_VERBOSE] = {"verbose", 'v', OPTION_FLAG, .help = "tell the times of each answer"},
 
     [OPT_FULL] = {"full", 0, OPTION_FLAG, .help = "every tensor and every value in full length"},

@@ -57,6 +57,7 @@ enum option_id {
     OPT_SESSION,
     OPT_CTX_SHIFT,
     OPT_VERBOSE,
+    OPT_AGAIN,
     // files
     OPT_FULL,
     OPT_WINDOW,

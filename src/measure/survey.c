@@ -25,7 +25,7 @@ enum {
     CACHE_LAYERS = 8,       // of keys and values
     CACHE_BYTES = 24 << 20, // of all these layers
     LAYERS = 8,             // of everything else
-    TRIES = 9,              // at most, of which the median counts
+    TRIES = 9,              // at most, of which the lower quartile counts
     MATRICES = STRETCH / (256 << 10),
 };
 static const int64_t slice_ns = 12000000; // of a try, at least: longer than a slice of a processor
@@ -74,7 +74,7 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-// Seconds that the recorded list takes, the median of some tries after one that does not count.
+// Seconds that the recorded list takes: the lower quartile of tries after one that does not count.
 static int time_list(struct survey *s, double *out, struct err *e)
 {
     double tries[TRIES];
@@ -91,7 +91,7 @@ static int time_list(struct survey *s, double *out, struct err *e)
         tries[n++] = (double)(now - began) / 1e9 / runs;
     } while (!rc && n < TRIES && clock_ns() < end);
     qsort(tries, (size_t)n, sizeof *tries, compare);
-    *out = tries[n / 2];
+    *out = tries[n / 4];
     return rc;
 }
 
@@ -296,7 +296,7 @@ static int survey_launch(struct survey *s, struct plan_speed *speed, struct err 
         tries[i] = (double)(clock_ns() - began) / 1e9;
     }
     qsort(tries, TRIES, sizeof *tries, compare);
-    speed->launch = tries[TRIES / 2];
+    speed->launch = tries[TRIES / 4];
     return 0;
 }
 

@@ -5,8 +5,9 @@
 //     attention to keys and values; everything else of a layer; beginning a window
 //     reading the model's file the way that streamed weights are read
 //
-// Medians of several tries count: a share of a processor that is given in slices is measured as it
-// is had. Takes a second or two and nothing is written; survey_cached keeps what was found.
+// Each try lasts longer than a slice of a processor, so that a share of one is measured as it is
+// had; of several tries the quicker ones count, because what others do meanwhile passes. Takes a
+// second or two and nothing is written; survey_cached keeps what was found.
 #pragma once
 
 #include "backend/backend.h"

@@ -24,6 +24,23 @@ a_file_is_read_every_way_and_one_is_marked() {
     [ "$(wc -c <file)" -eq 9000001 ]
 }
 
+what_plans_are_made_with_is_measured_once() {
+    export RONDO_STATE=$tap_folder/state
+    "$RONDO" measure demo --threads 1 >out
+    grep -q 'measured now' out
+    grep -Eq '^Q8_0 +rows +[0-9.]+ +[0-9.]+ +[0-9.]+$' out
+    grep -Eq '^attention +[0-9.]+ GB/s .* f16$' out
+    "$RONDO" measure demo --threads 1 >again
+    grep -q 'as it was measured before' again
+    [ "$(grep Q8_0 out)" = "$(grep Q8_0 again)" ]
+    "$RONDO" measure demo --threads 1 --again --json >json
+    grep -q '"fresh":true' json
+    grep -Eq '"Q8_0":{"rows":\[[0-9.e-]+,[0-9.e-]+,[0-9.e-]+\]' json
+    head -c 5000000 /dev/urandom >file
+    "$RONDO" measure file >out
+    grep -q '^model .*not a GGUF file' out
+}
+
 what_cannot_be_measured_is_a_sentence() {
     : >empty
     local bad
@@ -39,5 +56,6 @@ what_cannot_be_measured_is_a_sentence() {
 
 tap 'a machine is described without a model' a_machine_is_described_without_a_model
 tap 'a file is read every way and one is marked' a_file_is_read_every_way_and_one_is_marked
+tap 'what plans are made with is measured once' what_plans_are_made_with_is_measured_once
 tap 'what cannot be measured is a sentence' what_cannot_be_measured_is_a_sentence
 tap_end
