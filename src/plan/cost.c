@@ -250,33 +250,72 @@ int cost_node_with(struct plan_node *out, const struct plan_cluster *c, int mach
     return 0;
 }
 
-// Bytes of slots with which the node's own time is least. With x of them the parts of a kind of
-// windows are just in time when
+// Bytes of slots with which the parts of a kind of windows are just in time:
 //     (parts + x) * kind.parts - x = disk * kind.compute * (none + slope * x)
-// and between such points compute and waiting grow and fall linearly.
+// Between such points compute and waiting grow and fall linearly.
+struct slots_line {
+    struct window_kind kinds[KINDS];
+    double none, slope; // seconds of computing with x bytes of slots
+    double at[KINDS];   // x; 0: in time without
+};
+
+static void find_line(struct slots_line *l, const struct plan_machine *at,
+                      const struct plan_model *m, const struct cost_share *s, const struct needs *n,
+                      int rounds)
+{
+    find_kinds(l->kinds, m, s, n, rounds);
+    double streamed = n->parts + n->demand;
+    l->none = compute_of(at, m, s, n, rounds, streamed);
+    l->slope = compute_of(at, m, s, n, rounds, streamed + 1) - l->none;
+    for (int i = 0; i < KINDS; i++) {
+        const struct window_kind *kind = &l->kinds[i];
+        double each = 1 - kind->parts + at->disk * kind->compute * l->slope;
+        double x = n->parts * kind->parts - at->disk * kind->compute * l->none;
+        l->at[i] = kind->n && x > 0 && each > 0 ? x / each : 0;
+    }
+}
+
+// Bytes of slots with which the node's own time is least.
 static double slots_wanted(const struct plan_machine *at, const struct plan_model *m,
                            const struct cost_share *s, const struct needs *n, int rounds)
 {
-    struct window_kind kinds[KINDS];
-    find_kinds(kinds, m, s, n, rounds);
-    double streamed = n->parts + n->demand;
-    double none = compute_of(at, m, s, n, rounds, streamed);
-    double slope = compute_of(at, m, s, n, rounds, streamed + 1) - none;
-    double best = 0, least = none + late(kinds, n->parts, 0, at->disk, none);
+    struct slots_line l;
+    find_line(&l, at, m, s, n, rounds);
+    double best = 0, least = l.none + late(l.kinds, n->parts, 0, at->disk, l.none);
     for (int i = 0; i < KINDS; i++) {
-        double each = 1 - kinds[i].parts + at->disk * kinds[i].compute * slope;
-        double x = n->parts * kinds[i].parts - at->disk * kinds[i].compute * none;
-        if (!kinds[i].n || !(x > 0) || !(each > 0))
-            continue;
-        x /= each;
-        double compute = none + slope * x;
-        double own = compute + late(kinds, n->parts, x, at->disk, compute);
+        double x = l.at[i], compute = l.none + l.slope * x;
+        double own = compute + late(l.kinds, n->parts, x, at->disk, compute);
         if (own < least || (own == least && x < best)) {
             least = own;
             best = x;
         }
     }
     return best;
+}
+
+int cost_slots(double slots[COST_SLOTS], const struct plan_cluster *c, int machine,
+               const struct plan_model *m, const struct cost_share *s, int rounds, double most)
+{
+    struct needs n;
+    const struct plan_machine *at = &c->machines[machine];
+    double least = (double)m->slots_least;
+    if (most <= least || find_needs(&n, at, m, s, NULL) || !(n.missing > 0))
+        return 0;
+    struct slots_line l;
+    find_line(&l, at, m, s, &n, rounds);
+    int count = 0;
+    slots[count++] = least;
+    for (int i = 0; i < KINDS; i++) {
+        int to = count;
+        if (!(l.at[i] > least && l.at[i] < most))
+            continue;
+        for (; to > 1 && slots[to - 1] > l.at[i]; to--)
+            slots[to] = slots[to - 1];
+        slots[to] = l.at[i];
+        count++;
+    }
+    slots[count++] = most;
+    return count;
 }
 
 int cost_node(struct plan_node *out, const struct plan_cluster *c, int machine,
@@ -295,6 +334,26 @@ int cost_node(struct plan_node *out, const struct plan_cluster *c, int machine,
     return cost_node_with(out, c, machine, m, a, s, rounds, slots, e);
 }
 
+// Bytes that are read ahead for a chunk, and those that are waited for.
+static double ahead_of_chunk(const struct plan_node *n, int rounds, int chunks)
+{
+    double parts = (double)(n->streamed - n->demand);
+    // A window's parts that all fit in the slots are read once for chunks that follow each other.
+    return parts / rounds <= (double)n->slots && chunks > 1 ? parts / chunks : parts;
+}
+
+static double demand_of_chunk(const struct plan_node *n, const struct cost_share *s)
+{
+    double more = s->cpu.used > 0 ? s->cpu.used_by_chunk / s->cpu.used : 1;
+    return (double)n->demand * more;
+}
+
+double cost_stage_bytes(const struct plan_node *n, const struct cost_share *s, int rounds,
+                        int chunks)
+{
+    return ahead_of_chunk(n, rounds, chunks) + demand_of_chunk(n, s);
+}
+
 double cost_stage(const struct plan_node *n, const struct plan_cluster *c, const struct plan_ask *a,
                   const struct cost_share *s, int rounds, int chunks)
 {
@@ -304,13 +363,8 @@ double cost_stage(const struct plan_node *n, const struct plan_cluster *c, const
     double t = s->cpu.chunk[0] + (s->cpu.chunk[1] - s->cpu.chunk[0]) * part + s->gpu.chunk[2];
     if (!n->streamed)
         return t;
-    double parts = (double)(n->streamed - n->demand), demand = (double)n->demand;
-    if (s->cpu.used > 0)
-        demand *= s->cpu.used_by_chunk / s->cpu.used;
-    // A window's parts that all fit in the slots are read once for chunks that follow each other.
-    double times = parts / rounds <= (double)n->slots && chunks > 1 ? 1.0 / chunks : 1;
-    double read = parts * times / at->disk;
-    return (read > t ? read : t) + demand / at->disk;
+    double read = ahead_of_chunk(n, rounds, chunks) / at->disk;
+    return (read > t ? read : t) + demand_of_chunk(n, s) / at->disk;
 }
 
 double cost_hop(const struct plan_cluster *c, const struct plan_model *m, const struct plan_ask *a,

@@ -49,10 +49,18 @@ int cost_node(struct plan_node *out, const struct plan_cluster *c, int machine,
 int cost_node_with(struct plan_node *out, const struct plan_cluster *c, int machine,
                    const struct plan_model *m, const struct plan_ask *a, const struct cost_share *s,
                    int rounds, double slots, struct err *e);
+enum { COST_SLOTS = 5 };
+// Bytes of slots from m->slots_least to `most`, ascending, between which the node's own time
+// changes linearly. Returns how many; 0: there is no choice.
+int cost_slots(double slots[COST_SLOTS], const struct plan_cluster *c, int machine,
+               const struct plan_model *m, const struct cost_share *s, int rounds, double most);
 // Seconds that the node is busy with a chunk of a prompt when chunks follow each other: what is
 // streamed is read once for as many chunks as its slots can share a reading among.
 double cost_stage(const struct plan_node *n, const struct plan_cluster *c, const struct plan_ask *a,
                   const struct cost_share *s, int rounds, int chunks);
+// Bytes that it reads for a chunk then.
+double cost_stage_bytes(const struct plan_node *n, const struct cost_share *s, int rounds,
+                        int chunks);
 
 // One token's hidden state (or `tokens` of them) from machine to machine.
 double cost_hop(const struct plan_cluster *c, const struct plan_model *m, const struct plan_ask *a,

@@ -8,9 +8,10 @@
 // Slots of B_m bytes displace as many resident ones; so S_m, what memory has no room for and B_m
 // more, are read for each token, ahead of use as far as the slots go, while others compute: a
 // window finds them full and reads the rest of its S_w. Windows of a node differ by a layer, and
-// the head's last one has the output too, which matters where a node has few layers. A machine without layers is not in the ring and costs no hop.
-// Experts that a token uses are resident with the share of all that memory has room for; the others
-// are waited for: own_m grows by their bytes over the rate of the disk.
+// the head's last one has the output too, which matters where a node has few layers. A machine
+// without layers is not in the ring and costs no hop. Experts that a token uses are resident with
+// the share of all that memory has room for; the others are waited for: own_m grows by their bytes
+// over the rate of the disk.
 //
 // plan_make finds the best of all layer counts, k, B and GPU shares for this model (solve.h says
 // for what it is exact); plan_predict says what a given distribution costs; tests/plan compares
@@ -36,6 +37,9 @@ struct plan_ask {
     int chunk;       // tokens of a chunk of a prompt; 0: plan_make chooses, others take PLAN_CHUNK
     bool all_machines; // every machine gets a layer at least
     bool fixed_order;  // as the cluster lists them
+    // The best to the last digit; else, of plans within 1 %, one with fewer rounds and machines, so
+    // that noise in the profile does not change it.
+    bool exact;
     // Layers in all of each machine of the cluster: only these, plan_predict needs them.
     bool layers_given;
     int layers[PLAN_MAX_NODES];

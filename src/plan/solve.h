@@ -1,0 +1,117 @@
+// The inside of the planner: what it looks at again and again, and the steps of its search.
+//
+//     tables    what layers cost every machine, hops           solve_tables.c
+//     share     a node's layers: which of them on its GPU      solve_share.c
+//     ring      a distribution: its period, its prediction     solve_ring.c, solve_predict.c
+//     split     the best layer counts for k rounds, an order
+//               of machines and a bound on the period          solve_split.c
+//     search    over rounds, orders and bounds                 solve_search.c, solve_order.c
+//
+// Given k and a bound D on the period, what a node costs depends on its own layers only, so a
+// dynamic programme over the machines finds the best counts: exact where layers are alike, and for
+// k = 1 with the real bytes of every layer. D is the smallest with which the sum of the nodes fits.
+// Where that is not exact (unlike layers in several rounds, disks that several machines share,
+// other objectives than latency), its results are starting points: moves of single layers are
+// tried with the real bytes, and small problems are searched through. A GPU gets a number of
+// layers, the first of each window: as many as fit where it is faster, which is best for layers
+// that are alike, and good where they differ.
+#pragma once
+
+#include "plan/cost.h"
+
+enum { SOLVE_CHUNKS = 6 }; // sizes of a prompt's chunk that are weighed
+
+struct solve {
+    const struct plan_cluster *c;
+    const struct plan_model *m;
+    struct plan_ask a; // with defaults; a.chunk stays 0 where it is free
+    int n, n_layers;
+    bool placed;            // which layers a machine gets matters, not only how many
+    bool equal_hops;        // of one token, between any two
+    bool grouped;           // a disk group has several members
+    struct cost_sums *sums; // (n, n_layers + 1): of layers [0, i)
+    struct cost_sums output;
+    int n_chunks, chunks[SOLVE_CHUNKS];
+    struct cost_sums *chunk_sums; // (n_chunks, n, n_layers + 1)
+    uint16_t *held;               // (n, n_layers + 1): layers of [0, i) that its file has
+    double hops[PLAN_MAX_NODES][PLAN_MAX_NODES];
+    double *room; // of solve_split
+};
+
+int solve_open(struct solve *s, const struct plan_cluster *c, const struct plan_model *m,
+               const struct plan_ask *a, struct err *e);
+void solve_close(struct solve *s);
+const struct cost_sums *solve_sums(const struct solve *s, int machine); // (n_layers + 1)
+
+// ---- a node ------------------------------------------------------------------------------------
+
+// Layers of a machine: those of its windows, or so many of the mean when there are none.
+struct solve_part {
+    int machine, layers, rounds;
+    bool windows;
+    uint16_t lo[PLAN_MAX_ROUNDS], hi[PLAN_MAX_ROUNDS];
+};
+
+// `gpu_layers` of the part on the GPU, with sums of that chunk size; -1: of one token only.
+void solve_share(struct cost_share *out, const struct solve *s, const struct solve_part *p,
+                 int gpu_layers, int chunk);
+// The cheapest way to run the part: seconds of its own and price x streamed bytes, its disk not
+// busy beyond the bound. INFINITY: it cannot.
+double solve_node(struct plan_node *out, const struct solve *s, const struct solve_part *p,
+                  double bound, double price);
+
+// ---- a ring ------------------------------------------------------------------------------------
+
+struct solve_ring {
+    int n, rounds; // in the ring's order, the head last
+    int at[PLAN_MAX_NODES], layers[PLAN_MAX_NODES];
+};
+
+// Whether a token takes no longer than `bound`.
+bool solve_keeps(const struct solve *s, const struct solve_ring *r, double bound);
+// The period; INFINITY: some node has no room. nodes (n) may be NULL.
+double solve_period(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);
+// Everything that a plan says. Returns the objective, INFINITY as above.
+double solve_foretell(struct plan *out, const struct solve *s, const struct solve_ring *r);
+// Bytes of slots with which prompts are read fewer times, where that is worth it; ttft, chunk.
+void solve_prompt(struct plan *p, const struct solve *s, const struct solve_ring *r);
+struct solve_part solve_part_of(const struct solve_ring *r, const struct window_table *t, int node);
+double solve_objective(const struct plan_ask *a, const struct plan *p);
+
+// ---- counts ------------------------------------------------------------------------------------
+
+struct solve_limits {
+    int rounds;
+    int order[PLAN_MAX_NODES]; // machines, the head last
+    double bound;
+    double price[PLAN_MAX_NODES]; // of machines: seconds for a byte that it streams
+    bool needed[PLAN_MAX_NODES];  // gets a layer at least
+    bool banned[PLAN_MAX_NODES];  // gets none
+    double scale;                 // layers are taken for so much larger; 1
+};
+
+// Fills f for `rounds`, bound, price and scale; solve_split uses it for any order and set.
+void solve_costs(struct solve *s, const struct solve_limits *l);
+// The least sum over nodes, with its counts in `out`; INFINITY: there is none.
+double solve_split(struct solve *s, const struct solve_limits *l, struct solve_ring *out);
+
+// ---- search ------------------------------------------------------------------------------------
+
+struct solve_task {
+    bool needed[PLAN_MAX_NODES], banned[PLAN_MAX_NODES];
+    int min_rounds, max_rounds;
+    double gain; // what more rounds, or another order, must save at least: a share of the period
+};
+
+// The best ring, its period in *t, which is at first what must be beaten (INFINITY). False: none.
+bool solve_search(struct solve *s, const struct solve_task *task, struct solve_ring *best,
+                  double *t);
+// By a->first and a->throughput too; `t` is the objective.
+bool solve_weigh(struct solve *s, const struct solve_task *task, struct solve_ring *best,
+                 double *t);
+
+enum { SOLVE_ORDERS = 24 };
+// Orders that are worth trying, the listed one first. `present`: machines of the best ring so far,
+// or NULL at first.
+int solve_orders(const struct solve *s, const struct solve_ring *present,
+                 int orders[SOLVE_ORDERS][PLAN_MAX_NODES]);

@@ -1,0 +1,198 @@
+// The search for the shortest period: rounds from few to many, orders, and the bound. More rounds
+// and other orders than the listed one are taken only for a gain that is worth it, so that noise in
+// the profile does not change the plan.
+#include "plan/solve.h"
+
+#include <math.h>
+
+struct best {
+    struct solve_ring *ring;
+    double t; // of *ring, or what must be beaten
+    bool found;
+};
+
+static bool take(const struct solve *s, struct best *b, const struct solve_ring *r, double below)
+{
+    if (!solve_keeps(s, r, below) && below < INFINITY)
+        return false;
+    double t = solve_period(s, r, NULL);
+    if (!(t < INFINITY) || t > below)
+        return false;
+    *b->ring = *r;
+    b->t = t;
+    return b->found = true;
+}
+
+// ---- moves -------------------------------------------------------------------------------------
+
+// `by` layers from machine order[i] to order[j], either of which may have none.
+static bool moved(struct solve_ring *out, const struct solve *s, const struct solve_ring *r,
+                  const struct solve_limits *l, int i, int j, int by)
+{
+    int counts[PLAN_MAX_NODES] = {0};
+    for (int k = 0; k < r->n; k++)
+        counts[r->at[k]] = r->layers[k];
+    int from = l->order[i], to = l->order[j];
+    counts[from] -= by;
+    counts[to] += by;
+    if (counts[from] < 0 || l->banned[to] || (l->needed[from] && !counts[from]))
+        return false;
+    *out = (struct solve_ring){.rounds = r->rounds};
+    for (int k = 0; k < s->n; k++)
+        if (counts[l->order[k]] || k == s->n - 1) {
+            out->at[out->n] = l->order[k];
+            out->layers[out->n++] = counts[l->order[k]];
+        }
+    return true;
+}
+
+// Moves layers as long as that saves time.
+static void move_layers(const struct solve *s, struct best *b, const struct solve_limits *l)
+{
+    struct solve_ring r;
+    for (bool better = true; better;) {
+        better = false;
+        for (int by = 1; by <= 2; by++)
+            for (int i = 0; i < s->n; i++)
+                for (int j = 0; j < s->n; j++)
+                    if (i != j && moved(&r, s, b->ring, l, i, j, by) &&
+                        take(s, b, &r, b->t * (1 - 1e-9)))
+                        better = true;
+    }
+}
+
+// ---- one number of rounds ----------------------------------------------------------------------
+
+// With prices on what the members of disk groups stream, so that these keep the bound together.
+static bool split_grouped(struct solve *s, struct best *b, struct solve_limits *l, double below)
+{
+    double weight[PLAN_GROUPS] = {0}, own = 1;
+    bool found = false;
+    for (int it = 0; it < 24; it++) {
+        struct solve_ring r;
+        for (int i = 0; i < s->n; i++) {
+            int g = s->c->machines[i].disk_group;
+            l->price[i] = g >= 0 ? weight[g] / own / s->c->disk_rates[g] : 0;
+        }
+        solve_costs(s, l);
+        double sum = solve_split(s, l, &r), share = 0;
+        for (int g = 0; g < PLAN_GROUPS; g++)
+            share += weight[g];
+        // What all prices together leave to be saved is too little.
+        if (!(own * sum <= below * (own + share)))
+            break;
+        if (take(s, b, &r, below)) {
+            found = true;
+            break;
+        }
+        struct plan_node nodes[PLAN_MAX_NODES];
+        double streamed[PLAN_GROUPS] = {0}, most = 0;
+        int worst = -1;
+        if (!(solve_period(s, &r, nodes) < INFINITY))
+            break;
+        for (int i = 0; i < r.n; i++) {
+            int g = s->c->machines[r.at[i]].disk_group;
+            if (g >= 0)
+                streamed[g] += (double)nodes[i].streamed / s->c->disk_rates[g];
+        }
+        double alone = 0;
+        for (int i = 0; i < r.n; i++)
+            alone += nodes[i].compute + nodes[i].wait;
+        for (int g = 0; g < PLAN_GROUPS; g++)
+            if (streamed[g] > most) {
+                most = streamed[g];
+                worst = g;
+            }
+        double step = 1.0 / (it + 2);
+        own *= 1 - step;
+        for (int g = 0; g < PLAN_GROUPS; g++)
+            weight[g] *= 1 - step;
+        if (worst >= 0 && most >= alone)
+            weight[worst] += step;
+        else
+            own += step;
+    }
+    for (int i = 0; i < s->n; i++)
+        l->price[i] = 0;
+    return found;
+}
+
+// Tries to find a ring that keeps `below`. *sum: no ring that does takes less.
+static bool split(struct solve *s, struct best *b, struct solve_limits *l, double below,
+                  double *sum)
+{
+    struct solve_ring r;
+    l->bound = below;
+    solve_costs(s, l);
+    *sum = solve_split(s, l, &r);
+    // Of unlike layers in several rounds the sum is that of mean ones.
+    const bool exact = !s->placed || l->rounds == 1;
+    const double near_sum = exact ? 1 : s->a.exact ? 1.1 : 1.01;
+    if (!(*sum < INFINITY) || *sum > below * near_sum)
+        return false;
+    if (take(s, b, &r, below))
+        return true;
+    if (s->grouped && below < INFINITY && split_grouped(s, b, l, below))
+        return true;
+    // Near enough for real layers to make up for it?
+    struct solve_ring near = r;
+    struct best other = {&near, solve_period(s, &r, NULL), false};
+    if (!(other.t < below * 1.1))
+        return false;
+    move_layers(s, &other, l);
+    return other.found && take(s, b, &near, below);
+}
+
+// Rings of `rounds` that are faster than b->t by the gain.
+static void try_rounds(struct solve *s, struct best *b, struct solve_limits *l, double gain)
+{
+    double lo = 0, sum, below = b->t * (1 - gain);
+    if (!split(s, b, l, below, &sum))
+        return;
+    for (int i = 0; i < 60; i++) {
+        lo = sum > lo ? sum : lo;
+        if (b->t - lo <= b->t * 1e-9)
+            break;
+        double mid = i % 2 ? b->t * (1 - 1e-9) : (lo + b->t) / 2;
+        if (split(s, b, l, mid, &sum))
+            continue;
+        if (i % 2)
+            break;
+        lo = mid;
+    }
+    if (s->placed || s->grouped)
+        move_layers(s, b, l);
+}
+
+static void try_order(struct solve *s, struct best *b, const struct solve_task *task,
+                      const int *order, double gain)
+{
+    for (int k = task->min_rounds; k <= task->max_rounds; k++) {
+        struct solve_limits l = {.rounds = k};
+        for (int i = 0; i < s->n; i++) {
+            l.order[i] = order[i];
+            l.needed[i] = task->needed[i];
+            l.banned[i] = task->banned[i];
+        }
+        try_rounds(s, b, &l, gain);
+    }
+}
+
+bool solve_search(struct solve *s, const struct solve_task *task, struct solve_ring *best,
+                  double *t)
+{
+    struct best b = {best, *t, false};
+    int orders[SOLVE_ORDERS][PLAN_MAX_NODES];
+    int n = solve_orders(s, NULL, orders);
+    for (int i = 0; i < n; i++)
+        try_order(s, &b, task, orders[i], task->gain);
+    // The machines that are left over may have a shorter way among themselves.
+    while (b.found && s->n - 1 > 4 && solve_orders(s, b.ring, orders) == 3) {
+        double before = b.t;
+        try_order(s, &b, task, orders[2], task->gain);
+        if (!(b.t < before))
+            break;
+    }
+    *t = b.t;
+    return b.found;
+}
