@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "cluster/identity.h"
+#include "net/local_sockets.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,7 +21,6 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 8, NAME_BYTES = 48, READ_BYTES = 1 << 16 };
@@ -69,29 +69,13 @@ static int open_folder(int *fd, struct err *e)
                    path);
 }
 
-static struct sockaddr_un address_of(int folder, const char *name)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/%s", folder, name);
-    return a;
-}
-
 // A connection to a socket of the folder, or -1. One that refuses belongs to nobody any more.
 static int dial(int folder, const char *name)
 {
-    struct sockaddr_un a = address_of(folder, name);
-    struct timeval patience = {.tv_sec = STATUS_HEAD_MS / 1000};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); // of connect too
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (!connect(fd, (struct sockaddr *)&a, sizeof a))
-        return fd;
-    if (errno == ECONNREFUSED)
+    int fd = net_local_connect(folder, name, STATUS_HEAD_MS);
+    if (fd < 0 && errno == ECONNREFUSED)
         unlinkat(folder, name, 0);
-    close(fd);
-    return -1;
+    return fd;
 }
 
 // ---- A head.
@@ -149,10 +133,8 @@ static int listen_in_folder(struct status_socket *s, struct err *e)
     char young[NAME_BYTES];
     snprintf(young, sizeof young, "young-%ld", (long)getpid());
     unlinkat(s->folder, young, 0);
-    struct sockaddr_un a = address_of(s->folder, young);
-    s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (s->listener < 0 || fchmod(s->listener, 0600) ||
-        bind(s->listener, (struct sockaddr *)&a, sizeof a) || listen(s->listener, BACKLOG))
+    s->listener = net_local_listen(s->folder, young, BACKLOG);
+    if (s->listener < 0)
         return err_errno(e, ERR_FAILED, "cannot listen for rondo nodes");
     for (int i = 0; i < STATUS_MAX_HEADS; i++) {
         char name[NAME_BYTES];
