@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 // Of the period, which plans that are simpler may take more: fewer rounds, fewer machines.
-static const double simpler = 0.005;
+static const double fewer_rounds = 0.005, fewer_machines = 0.003;
 
 static struct solve_task task_of(const struct solve *s)
 {
@@ -14,7 +14,7 @@ static struct solve_task task_of(const struct solve *s)
         t.max_rounds = s->n_layers;
     if (s->a.rounds > 0)
         t.min_rounds = t.max_rounds = s->a.rounds;
-    t.gain = s->a.exact ? 1e-9 : simpler;
+    t.gain = s->a.exact ? 1e-9 : fewer_rounds;
     for (int i = 0; i < s->n && s->a.all_machines; i++)
         t.needed[i] = true;
     return t;
@@ -87,7 +87,7 @@ static int nothing_fits(const struct solve *s, struct err *e)
 // Fewer machines where that costs next to nothing.
 static void leave_out(struct solve *s, struct solve_task *task, struct solve_ring *best, double *t)
 {
-    double may = *t * (1 + simpler);
+    double may = *t * (1 + fewer_machines);
     for (int i = 0; i < s->n - 1; i++) {
         struct solve_ring r;
         double other = may;

@@ -21,6 +21,15 @@
 
 enum { SOLVE_CHUNKS = 6 }; // sizes of a prompt's chunk that are weighed
 
+struct solve_limits {
+    int rounds;
+    int order[PLAN_MAX_NODES]; // machines, the head last
+    double bound;
+    double price[PLAN_MAX_NODES]; // of machines: seconds for a byte that it streams
+    bool needed[PLAN_MAX_NODES];  // gets a layer at least
+    bool banned[PLAN_MAX_NODES];  // gets none
+};
+
 struct solve {
     const struct plan_cluster *c;
     const struct plan_model *m;
@@ -35,7 +44,8 @@ struct solve {
     struct cost_sums *chunk_sums; // (n_chunks, n, n_layers + 1)
     uint16_t *held;               // (n, n_layers + 1): layers of [0, i) that its file has
     double hops[PLAN_MAX_NODES][PLAN_MAX_NODES];
-    double *room; // of solve_split
+    double *room;              // of solve_split
+    struct solve_limits costs; // those that the room has costs for
 };
 
 int solve_open(struct solve *s, const struct plan_cluster *c, const struct plan_model *m,
@@ -50,6 +60,8 @@ struct solve_part {
     int machine, layers, rounds;
     bool windows;
     uint16_t lo[PLAN_MAX_ROUNDS], hi[PLAN_MAX_ROUNDS];
+    bool summed; // `plain` is the share without a GPU, of one token
+    struct cost_share plain;
 };
 
 // `gpu_layers` of the part on the GPU, with sums of that chunk size; -1: of one token only.
@@ -73,24 +85,14 @@ bool solve_keeps(const struct solve *s, const struct solve_ring *r, double bound
 double solve_period(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);
 // Everything that a plan says. Returns the objective, INFINITY as above.
 double solve_foretell(struct plan *out, const struct solve *s, const struct solve_ring *r);
-// Bytes of slots with which prompts are read fewer times, where that is worth it; ttft, chunk.
-void solve_prompt(struct plan *p, const struct solve *s, const struct solve_ring *r);
-struct solve_part solve_part_of(const struct solve_ring *r, const struct window_table *t, int node);
+struct solve_part solve_part_of(const struct solve *s, const struct solve_ring *r,
+                                const struct window_table *t, int node);
 double solve_objective(const struct plan_ask *a, const struct plan *p);
 
 // ---- counts ------------------------------------------------------------------------------------
 
-struct solve_limits {
-    int rounds;
-    int order[PLAN_MAX_NODES]; // machines, the head last
-    double bound;
-    double price[PLAN_MAX_NODES]; // of machines: seconds for a byte that it streams
-    bool needed[PLAN_MAX_NODES];  // gets a layer at least
-    bool banned[PLAN_MAX_NODES];  // gets none
-    double scale;                 // layers are taken for so much larger; 1
-};
-
-// Fills f for `rounds`, bound, price and scale; solve_split uses it for any order and set.
+// Costs for `rounds`, bound, prices and what is banned, unless they are there from the last time;
+// solve_split uses them for any order.
 void solve_costs(struct solve *s, const struct solve_limits *l);
 // The least sum over nodes, with its counts in `out`; INFINITY: there is none.
 double solve_split(struct solve *s, const struct solve_limits *l, struct solve_ring *out);
@@ -106,11 +108,8 @@ struct solve_task {
 // The best ring, its period in *t, which is at first what must be beaten (INFINITY). False: none.
 bool solve_search(struct solve *s, const struct solve_task *task, struct solve_ring *best,
                   double *t);
-// By a->first and a->throughput too; `t` is the objective.
-bool solve_weigh(struct solve *s, const struct solve_task *task, struct solve_ring *best,
-                 double *t);
 
-enum { SOLVE_ORDERS = 24 };
+enum { SOLVE_ORDERS = 24, SOLVE_FEW = 5 }; // SOLVE_FEW machines have no more orders
 // Orders that are worth trying, the listed one first. `present`: machines of the best ring so far,
 // or NULL at first.
 int solve_orders(const struct solve *s, const struct solve_ring *present,

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { FEW = 4, EXACT = 12 }; // machines beside the head
+enum { EXACT = 12 }; // machines beside the head
 
 static double length_of(const struct solve *s, const int *way, int n)
 {
@@ -123,7 +123,7 @@ int solve_orders(const struct solve *s, const struct solve_ring *present,
         orders[0][i] = i;
     if (s->a.fixed_order || s->equal_hops || s->n < 3)
         return 1;
-    if (s->n - 1 <= FEW)
+    if (s->n <= SOLVE_FEW)
         return permute(orders, s->n);
     struct solve_ring all = {.n = s->n};
     for (int i = 0; i < s->n; i++)

@@ -79,7 +79,7 @@ static struct cost_share share_of(const struct solve *s, const struct solve_ring
                                   const struct plan *p, int node, int chunk)
 {
     struct cost_share share;
-    struct solve_part part = solve_part_of(r, &p->table, node);
+    struct solve_part part = solve_part_of(s, r, &p->table, node);
     solve_share(&share, s, &part, p->nodes[node].gpu_layers, chunk);
     return share;
 }
@@ -200,7 +200,7 @@ static int explain(const struct solve *s, const struct solve_ring *r, struct err
     struct window_table t;
     int rc = windows_split(&t, s->n_layers, r->n, r->layers, r->rounds, e);
     for (int i = 0; !rc && i < r->n; i++) {
-        struct solve_part part = solve_part_of(r, &t, i);
+        struct solve_part part = solve_part_of(s, r, &t, i);
         struct cost_share share;
         struct plan_node node;
         const char *name = s->c->machines[r->at[i]].name;

@@ -14,14 +14,19 @@ struct look {
     double hops;
 };
 
-struct solve_part solve_part_of(const struct solve_ring *r, const struct window_table *t, int node)
+struct solve_part solve_part_of(const struct solve *s, const struct solve_ring *r,
+                                const struct window_table *t, int node)
 {
-    struct solve_part p = {
-        .machine = r->at[node], .layers = r->layers[node], .rounds = r->rounds, .windows = true};
+    struct solve_part p = {.machine = r->at[node],
+                           .layers = r->layers[node],
+                           .rounds = r->rounds,
+                           .windows = s->placed};
     for (int k = 0; k < r->rounds; k++) {
         p.lo[k] = t->lo[k][node];
         p.hi[k] = t->hi[k][node];
     }
+    solve_share(&p.plain, s, &p, 0, -1);
+    p.summed = true;
     return p;
 }
 
@@ -43,7 +48,7 @@ static bool look_at(struct look *l, const struct solve *s, const struct solve_ri
     if (windows_split(&t, s->n_layers, r->n, r->layers, r->rounds, NULL))
         return false;
     for (int i = 0; i < r->n; i++) {
-        l->parts[i] = solve_part_of(r, &t, i);
+        l->parts[i] = solve_part_of(s, r, &t, i);
         if (!has_all(s, &l->parts[i]))
             return false;
         if (r->n > 1)

@@ -5,11 +5,19 @@
 
 #include <math.h>
 
+enum { LITTLE = 40000 }; // distributions
+
 struct best {
     struct solve_ring *ring;
     double t; // of *ring, or what must be beaten
     bool found;
 };
+
+// What is looked for further, as a share of the period.
+static double least_gain(const struct solve *s)
+{
+    return s->a.exact ? 1e-9 : 1e-3;
+}
 
 static bool take(const struct solve *s, struct best *b, const struct solve_ring *r, double below)
 {
@@ -56,7 +64,7 @@ static void move_layers(const struct solve *s, struct best *b, const struct solv
             for (int i = 0; i < s->n; i++)
                 for (int j = 0; j < s->n; j++)
                     if (i != j && moved(&r, s, b->ring, l, i, j, by) &&
-                        take(s, b, &r, b->t * (1 - 1e-9)))
+                        take(s, b, &r, b->t * (1 - least_gain(s))))
                         better = true;
     }
 }
@@ -146,14 +154,15 @@ static bool split(struct solve *s, struct best *b, struct solve_limits *l, doubl
 // Rings of `rounds` that are faster than b->t by the gain.
 static void try_rounds(struct solve *s, struct best *b, struct solve_limits *l, double gain)
 {
+    const double fine = least_gain(s);
     double lo = 0, sum, below = b->t * (1 - gain);
     if (!split(s, b, l, below, &sum))
         return;
     for (int i = 0; i < 60; i++) {
         lo = sum > lo ? sum : lo;
-        if (b->t - lo <= b->t * 1e-9)
+        if (b->t - lo <= b->t * fine)
             break;
-        double mid = i % 2 ? b->t * (1 - 1e-9) : (lo + b->t) / 2;
+        double mid = i % 2 ? b->t * (1 - fine) : (lo + b->t) / 2;
         if (split(s, b, l, mid, &sum))
             continue;
         if (i % 2)
@@ -164,34 +173,84 @@ static void try_rounds(struct solve *s, struct best *b, struct solve_limits *l, 
         move_layers(s, b, l);
 }
 
-static void try_order(struct solve *s, struct best *b, const struct solve_task *task,
-                      const int *order, double gain)
+// ---- everything, where that is little -----------------------------------------------------------
+
+// Distributions of the layers over the machines, times rounds and orders; what is few is searched
+// through, as unlike layers in several rounds have no better way.
+static bool is_little(const struct solve *s, const struct solve_task *task, int n_orders)
 {
-    for (int k = task->min_rounds; k <= task->max_rounds; k++) {
-        struct solve_limits l = {.rounds = k};
-        for (int i = 0; i < s->n; i++) {
-            l.order[i] = order[i];
-            l.needed[i] = task->needed[i];
-            l.banned[i] = task->banned[i];
+    double n = (double)n_orders * (task->max_rounds - task->min_rounds + 1);
+    for (int i = 1; i < s->n; i++)
+        n *= (double)(s->n_layers + i) / i;
+    return n <= LITTLE;
+}
+
+static void try_counts(const struct solve *s, struct best *b, const struct solve_limits *l,
+                       struct solve_ring *r, int p, int left)
+{
+    int at = l->order[p], first = l->needed[at];
+    if (p == s->n - 1) {
+        r->at[r->n] = at;
+        r->layers[r->n] = left;
+        r->n++;
+        if (left >= first)
+            take(s, b, r, b->t * (1 - 1e-9));
+        r->n--;
+        return;
+    }
+    for (int w = first; w <= left && (!w || !l->banned[at]); w++) {
+        int n = r->n;
+        if (w) {
+            r->at[r->n] = at;
+            r->layers[r->n++] = w;
         }
-        try_rounds(s, b, &l, gain);
+        try_counts(s, b, l, r, p + 1, left - w);
+        r->n = n;
     }
 }
+
+static void try_all(const struct solve *s, struct best *b, const struct solve_limits *l,
+                    double gain)
+{
+    struct solve_ring ring, r = {.rounds = l->rounds};
+    struct best other = {&ring, b->t * (1 - gain), false};
+    try_counts(s, &other, l, &r, 0, s->n_layers);
+    if (other.found) {
+        *b->ring = ring;
+        b->t = other.t;
+        b->found = true;
+    }
+}
+
+// ---- all rounds --------------------------------------------------------------------------------
 
 bool solve_search(struct solve *s, const struct solve_task *task, struct solve_ring *best,
                   double *t)
 {
     struct best b = {best, *t, false};
     int orders[SOLVE_ORDERS][PLAN_MAX_NODES];
-    int n = solve_orders(s, NULL, orders);
-    for (int i = 0; i < n; i++)
-        try_order(s, &b, task, orders[i], task->gain);
-    // The machines that are left over may have a shorter way among themselves.
-    while (b.found && s->n - 1 > 4 && solve_orders(s, b.ring, orders) == 3) {
+    int n = solve_orders(s, NULL, orders), from = 0;
+    const bool little = s->placed && is_little(s, task, n);
+    for (int pass = 0; pass < 8; pass++) {
         double before = b.t;
-        try_order(s, &b, task, orders[2], task->gain);
-        if (!(b.t < before))
+        for (int k = task->min_rounds; k <= task->max_rounds; k++)
+            for (int o = from; o < n; o++) {
+                struct solve_limits l = {.rounds = k};
+                for (int i = 0; i < s->n; i++) {
+                    l.order[i] = orders[o][i];
+                    l.needed[i] = task->needed[i];
+                    l.banned[i] = task->banned[i];
+                }
+                try_rounds(s, &b, &l, task->gain);
+                if (little && k > 1)
+                    try_all(s, &b, &l, task->gain);
+            }
+        // Machines that are left over may have a shorter way among themselves.
+        if (!b.found || (pass && !(b.t < before)) || solve_orders(s, b.ring, orders) < 3 ||
+            s->n <= SOLVE_FEW)
             break;
+        from = 2;
+        n = 3;
     }
     *t = b.t;
     return b.found;

@@ -23,6 +23,10 @@ void solve_share(struct cost_share *out, const struct solve *s, const struct sol
                  int gpu_layers, int chunk)
 {
     const struct cost_sums *sums = solve_sums(s, p->machine);
+    if (p->summed && !gpu_layers && chunk < 0) {
+        *out = p->plain;
+        return;
+    }
     if (chunk >= 0)
         sums = s->chunk_sums +
                ((size_t)chunk * (size_t)s->n + (size_t)p->machine) * (size_t)(s->n_layers + 1);

@@ -9,6 +9,7 @@
 #include "plan/solve.h"
 
 #include <math.h>
+#include <string.h>
 
 static size_t row(const struct solve *s)
 {
@@ -43,8 +44,19 @@ static bool held(const struct solve *s, int machine, int lo, int hi, int rounds)
     return has[s->n_layers] >= hi - lo;
 }
 
+static bool are_there(const struct solve *s, const struct solve_limits *l)
+{
+    const struct solve_limits *was = &s->costs;
+    return was->rounds == l->rounds && was->bound == l->bound &&
+           !memcmp(was->price, l->price, sizeof l->price) &&
+           !memcmp(was->banned, l->banned, sizeof l->banned);
+}
+
 void solve_costs(struct solve *s, const struct solve_limits *l)
 {
+    if (are_there(s, l))
+        return;
+    s->costs = *l;
     int places = by_place(s, l->rounds) ? s->n_layers : 0;
     for (int at = 0; at < s->n; at++)
         for (int lo = 0; lo <= places; lo++) {

@@ -139,11 +139,35 @@ static void plans_on_unequal_ways_are_the_best_of_all(void **state)
     compare(&like, 60, "unequal ways");
 }
 
+static void plans_with_shared_disks_are_the_best_of_all(void **state)
+{
+    (void)state;
+    const struct random_like like = {.max_layers = 8, .disk_groups = true};
+    compare(&like, 150, "shared disks");
+}
+
+static void plans_of_unequal_layers_are_the_best_of_all(void **state)
+{
+    (void)state;
+    const struct random_like like = {.max_layers = 8, .unequal_layers = true, .experts = true};
+    compare(&like, 150, "unequal layers");
+}
+
+static void plans_with_gpus_are_the_best_of_all(void **state)
+{
+    (void)state;
+    const struct random_like like = {.max_layers = 8, .gpus = true};
+    compare(&like, 150, "GPUs");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plans_of_equal_layers_are_the_best_of_all),
         cmocka_unit_test(plans_on_unequal_ways_are_the_best_of_all),
+        cmocka_unit_test(plans_with_shared_disks_are_the_best_of_all),
+        cmocka_unit_test(plans_of_unequal_layers_are_the_best_of_all),
+        cmocka_unit_test(plans_with_gpus_are_the_best_of_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
