@@ -21,17 +21,14 @@ struct shares {
     double part;          // bytes
 };
 
+// The first ones of each window.
 static bool on_gpu(const struct plan_node *n, const struct window_table *t, int node, int layer)
 {
-    // The first ones of each window, as many as its share of the node's.
-    int before = 0, all = windows_layers(t, node);
-    for (int r = 0; r < t->n_rounds; r++) {
-        int lo = t->lo[r][node], hi = t->hi[r][node];
-        int from = (int)((int64_t)before * n->gpu_layers / (all ? all : 1));
-        int to = (int)((int64_t)(before + hi - lo) * n->gpu_layers / (all ? all : 1));
-        if (layer >= lo && layer < hi)
-            return layer - lo < to - from;
-        before += hi - lo;
+    for (int r = 0, done = 0; r < t->n_rounds; r++) {
+        int lo = t->lo[r][node], window = t->hi[r][node] - lo;
+        if (layer >= lo && layer < lo + window)
+            return layer - lo < windows_part(n->gpu_layers, n->layers, done, window);
+        done += window;
     }
     return false;
 }

@@ -38,8 +38,10 @@ void solve_share(struct cost_share *out, const struct solve *s, const struct sol
         if (gpu_layers)
             add_part(&out->gpu, sums, all, (double)gpu_layers / s->n_layers);
     } else {
-        for (int r = 0; r < p->rounds; r++) {
-            int mid = p->lo[r] + gpu_layers / p->rounds + (r < gpu_layers % p->rounds);
+        for (int r = 0, done = 0; r < p->rounds; r++) {
+            int window = p->hi[r] - p->lo[r];
+            int mid = p->lo[r] + windows_part(gpu_layers, p->layers, done, window);
+            done += window;
             add_part(&out->cpu, &sums[mid], &sums[p->hi[r]], 1);
             if (gpu_layers)
                 add_part(&out->gpu, &sums[p->lo[r]], &sums[mid], 1);

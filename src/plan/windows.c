@@ -20,6 +20,19 @@ static int check_shape(int n_layers, int n_nodes, int n_rounds, struct err *e)
     return 0;
 }
 
+// ceil((r + 1) n / k) - ceil(r n / k)
+int windows_share(int n, int n_rounds, int round)
+{
+    int64_t up = n_rounds - 1, before = (int64_t)round * n;
+    return (int)((before + n + up) / n_rounds - (before + up) / n_rounds);
+}
+
+int windows_part(int part, int all, int done, int window)
+{
+    int64_t up = all - 1, before = (int64_t)done * part, behind = (int64_t)(done + window) * part;
+    return all > 0 ? (int)((behind + up) / all - (before + up) / all) : 0;
+}
+
 int windows_split(struct window_table *t, int n_layers, int n_nodes, const int *layers,
                   int n_rounds, struct err *e)
 {
@@ -45,9 +58,8 @@ int windows_split(struct window_table *t, int n_layers, int n_nodes, const int *
     int at = 0;
     for (int r = 0; r < n_rounds; r++) {
         for (int m = 0; m < n_nodes; m++) {
-            int n = layers[m] / n_rounds + (r < layers[m] % n_rounds);
             t->lo[r][m] = (uint16_t)at;
-            t->hi[r][m] = (uint16_t)(at += n);
+            t->hi[r][m] = (uint16_t)(at += windows_share(layers[m], n_rounds, r));
         }
     }
     return 0;

@@ -84,11 +84,37 @@ static void impossible_plans_get_a_sentence(void **state)
     assert_int_equal(windows_check(&t, &e), ERR_USAGE);
 }
 
+// Any stretch of rounds has as many layers as its share, or one more or less: there is as much time
+// between large windows as can be. What lies on a GPU is in the windows.
+static void larger_windows_are_far_apart(void **state)
+{
+    (void)state;
+    for (int layers = 0; layers <= 20; layers++)
+        for (int rounds = 1; rounds <= 20; rounds++)
+            for (int from = 0; from < rounds; from++)
+                for (int to = from + 1, sum = 0; to <= rounds; to++) {
+                    int n = windows_share(layers, rounds, to - 1);
+                    sum += n;
+                    assert_true(sum * rounds > (to - from) * layers - rounds);
+                    assert_true(sum * rounds < (to - from) * layers + rounds);
+                    for (int gpu = 0; gpu <= layers && from == 0; gpu++) {
+                        int part = windows_part(gpu, layers, sum - n, n);
+                        assert_in_range(part, 0, n);
+                    }
+                }
+    assert_int_equal(windows_share(3, 2, 0), 2);
+    int sum = 0;
+    for (int done = 0; done < 9; done += 3)
+        sum += windows_part(5, 9, done, 3);
+    assert_int_equal(sum, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(even_rounds_of_the_example),
         cmocka_unit_test(every_split_is_whole_and_even),
+        cmocka_unit_test(larger_windows_are_far_apart),
         cmocka_unit_test(even_layers_differ_by_one_at_most),
         cmocka_unit_test(impossible_plans_get_a_sentence),
     };
