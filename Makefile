@@ -46,7 +46,7 @@ PACKAGES := openssl jansson libpcre2-8 libutf8proc libedit libcurl
 # Reads by io_uring where liburing is there; else threads read.
 URING := $(shell $(PKG_CONFIG) --exists liburing 2>/dev/null && echo liburing)
 PACKAGES += $(URING)
-CPPFLAGS := $(if $(URING),-DRONDO_URING) -D_GNU_SOURCE -Isrc -Itests/support -DRONDO_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+CPPFLAGS := $(if $(URING),-DRONDO_URING) -D_GNU_SOURCE -Isrc -Itests -Itests/support -DRONDO_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 CFLAGS_ALL := -std=c17 $(WARN) -ffp-contract=off -fno-math-errno -pthread $(CFLAGS_$(MODE)) $(CFLAGS)
 WRAP := malloc calloc realloc aligned_alloc posix_memalign
 LDFLAGS_ALL := -pthread $(LDFLAGS_$(MODE)) $(WRAP:%=-Wl,--wrap=%) $(LDFLAGS)
@@ -64,7 +64,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_
 %_neon.o $(BUILD)/%_neon.o: ISA_FLAGS := -march=armv8.2-a+dotprod
 %_i8mm.o $(BUILD)/%_i8mm.o: ISA_FLAGS := -march=armv8.2-a+dotprod+i8mm
 
-.PHONY: all tests tools fuzzers clean install format format-check layers help
+.PHONY: all tests tools homelab fuzzers clean install format format-check layers help
 all: $(BUILD)/rondo ## build build/MODE/rondo (MODE=release|debug|asan|tsan, CC=gcc|clang, ARCH=aarch64)
 
 $(BUILD)/%.o: %.c Makefile
@@ -94,23 +94,35 @@ $(BUILD)/rondo: $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(patsubst models/%,
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(BUILD)/src/app/main.o $(BUILD)/librondo.a $(LIBS)
 
+# A home in a box (tests/homelab), the program and for its tests the rest of it as a library. Needs
+# nothing that rondo itself does not.
+HOMELAB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/homelab/test_% %/homelab.c,$(wildcard tests/homelab/*.c)))
+$(BUILD)/libhomelab.a: $(HOMELAB)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)ar rcs $@ $(HOMELAB)
+
+$(BUILD)/tests/homelab/homelab: $(BUILD)/tests/homelab/homelab.o $(BUILD)/libhomelab.a $(BUILD)/librondo.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libhomelab.a $(BUILD)/librondo.a $(LIBS)
+
 # The demo model lies beside the binary.
 $(BUILD)/models/%.gguf: models/%.gguf
 	@mkdir -p $(@D)
 	cp $< $@
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsupport.a $(BUILD)/librondo.a
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libhomelab.a $(BUILD)/librondo.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libsupport.a $(BUILD)/librondo.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(BUILD)/libsupport.a $(BUILD)/libhomelab.a $(BUILD)/librondo.a $(LIBS) -lcmocka
 
 # Fuzz targets define LLVMFuzzerTestOneInput. With MODE=fuzz CC=clang they are fuzzers; in every
 # other mode tests/fuzz/replay.c gives them a main that runs over the corpus folder.
 REPLAY := $(if $(filter fuzz,$(MODE)),,$(BUILD)/tests/fuzz/replay.o)
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(REPLAY) $(BUILD)/libsupport.a $(BUILD)/librondo.a
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(REPLAY) $(BUILD)/libsupport.a $(BUILD)/libhomelab.a $(BUILD)/librondo.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(BUILD)/libsupport.a $(BUILD)/librondo.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(REPLAY) $(BUILD)/libsupport.a $(BUILD)/libhomelab.a $(BUILD)/librondo.a $(LIBS) -lcmocka
 
 # Programs that tests and script/bench run.
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/*.c))
@@ -119,7 +131,8 @@ $(BUILD)/tools/%: $(BUILD)/tools/%.o
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $<
 
 tools: $(TOOLS)
-tests: all $(TESTS) $(TOOLS) ## build all tests of this MODE, and the programs that some of them run
+homelab: all $(BUILD)/tests/homelab/homelab
+tests: all $(TESTS) $(TOOLS) homelab ## build all tests of this MODE, and the programs that some of them run
 fuzzers: $(FUZZERS) ## build the fuzz targets of this MODE
 
 PREFIX ?= /usr/local
