@@ -67,7 +67,7 @@ unquote() {
 }
 
 tell_on_three() {
-    start head "$rondo" run "$model" "$prompt" "${options[@]}" --workers 2 --rounds 2 \
+    start head "$rondo" run "$model" "$prompt" "${options[@]}" --workers 2 --even --rounds 2 \
         --listen 127.0.0.1:0 --token-file "$folder/token" >"$folder/three.json"
     local head=${pids[-1]}
     until [ -s "$folder/token" ]; do

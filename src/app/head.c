@@ -2,6 +2,7 @@
 #include "app/head.h"
 
 #include "app/gantt.h"
+#include "app/head_plan.h"
 #include "app/interrupt.h"
 #include "app/listen.h"
 #include "app/ring_report.h"
@@ -22,11 +23,14 @@ enum { WAIT_MS = 200 };
 
 struct head {
     struct node *node;
-    struct window_table table;
+    struct local_options engine;
+    struct planning_wants wants;
+    struct planning *planning; // NULL: not planned (yet), or by hand
+    int n_workers;             // that are waited for
     enum wire_activation activation;
     char token_file[4096]; // empty: none
-    bool terminal;
-    char line[256]; // the waiting line as it stands
+    bool terminal, told;   // told: how to join
+    char line[256];        // the waiting line as it stands
     uint32_t n_notes;
     char model[256]; // as it was named, for rondo nodes
     FILE *trace;     // NULL: none is wanted
@@ -39,7 +43,8 @@ static json_t *document(void *ctx);
 
 bool head_wanted(const struct options *o, struct err *e)
 {
-    const enum option_id others[] = {OPT_LAYERS, OPT_ROUNDS, OPT_WIRE, OPT_TOKEN_FILE, OPT_TRACE};
+    const enum option_id others[] = {OPT_LAYERS, OPT_EVEN,       OPT_ROUNDS,
+                                     OPT_WIRE,   OPT_TOKEN_FILE, OPT_TRACE};
     if (options_int(o, OPT_WORKERS) > 0)
         return true;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -49,37 +54,6 @@ bool head_wanted(const struct options *o, struct err *e)
                     "--workers",
                     option_table[others[i]].name);
     return false;
-}
-
-// "3,2,3": totals per node, head last.
-static int parse_layers(const char *text, int n_nodes, int *layers, struct err *e)
-{
-    const char *at = text;
-    for (int i = 0; i < n_nodes; i++) {
-        char *end;
-        long n = strtol(at, &end, 10);
-        if (end == at || n < 0 || n > MODEL_MAX_LAYERS || *end != (i < n_nodes - 1 ? ',' : 0))
-            return err_set(e, ERR_USAGE,
-                           "--layers wants %d numbers with commas between, the layers of each "
-                           "worker and of this head last; '%s' is something else",
-                           n_nodes, text);
-        layers[i] = (int)n;
-        at = end + 1;
-    }
-    return 0;
-}
-
-static int make_table(struct head *h, const struct model *m, const struct options *o, struct err *e)
-{
-    int n_nodes = (int)options_int(o, OPT_WORKERS) + 1, layers[PLAN_MAX_NODES];
-    int n_layers = model_hparams(m)->n_layers, rc = 0;
-    const char *text = options_text(o, OPT_LAYERS);
-    windows_even(n_layers, n_nodes, layers);
-    if (text)
-        rc = parse_layers(text, n_nodes, layers, e);
-    return rc ? rc
-              : windows_split(&h->table, n_layers, n_nodes, layers, (int)options_int(o, OPT_ROUNDS),
-                              e);
 }
 
 static int open_node(struct head *h, const struct options *o, struct err *e)
@@ -112,6 +86,27 @@ static int open_trace(struct head *h, const struct options *o, struct err *e)
     return h->trace ? 0 : err_errno(e, ERR_FAILED, "cannot write the trace %s", path);
 }
 
+static void tell_token(struct head *h)
+{
+    fprintf(stderr, "on each of the other machines: rondo join %s\n", node_token(h->node));
+    h->told = true;
+}
+
+static void choose(struct head *h, const struct model *m, const struct local_options *local,
+                   const struct options *o)
+{
+    h->n_workers = (int)options_int(o, OPT_WORKERS);
+    h->engine = *local;
+    h->engine.weights.progress = NULL; // a planned ring is loaded when that is over
+    h->wants = (struct planning_wants){
+        .model = m,
+        .engine = &h->engine,
+        .activation = h->activation,
+        .rounds = (int)options_int(o, OPT_ROUNDS),
+        .latency = 1,
+    };
+}
+
 int head_open(struct head **out, const struct model *m, const struct local_options *local,
               const struct options *o, struct err *e)
 {
@@ -123,16 +118,24 @@ int head_open(struct head **out, const struct model *m, const struct local_optio
     h->activation = (enum wire_activation)options_enum(o, OPT_WIRE);
     const char *model = options_arg(o, 0);
     err_quote(h->model, sizeof h->model, model, (int)strlen(model));
-    int rc = make_table(h, m, o, e);
+    struct window_table table;
+    choose(h, m, local, o);
+    int rc = head_plan_by_hand(&table, model_hparams(m)->n_layers, o, e);
     if (!rc)
         rc = open_trace(h, o, e);
     interrupt_catch(); // whoever sees the token file may ask for the end
     if (!rc)
         rc = open_node(h, o, e);
-    if (!rc) // now: workers may load while this head does
-        fprintf(stderr, "on each of the other machines: rondo join %s\n", node_token(h->node));
+    if (!rc && table.n_nodes) // now: workers may load while this head does
+        tell_token(h);
     struct node_ring ring = {
-        .model = m, .table = h->table, .engine = *local, .activation = h->activation};
+        .model = m,
+        .table = table,
+        .n_workers = h->n_workers,
+        .survey = !table.n_nodes,
+        .engine = table.n_nodes ? *local : h->engine,
+        .activation = h->activation,
+    };
     if (!rc)
         rc = node_begin(h->node, &ring, e);
     struct err unseen = {0}; // the ring is worth more than being shown
@@ -152,6 +155,7 @@ void head_close(struct head *h)
         return;
     status_socket_close(h->status);
     node_close(h->node);
+    planning_free(h->planning);
     if (h->trace)
         fclose(h->trace);
     if (*h->token_file)
@@ -208,7 +212,9 @@ static void show_status(struct head *h, const struct node_status *s)
     char line[sizeof h->line];
     const char *what = "waiting for workers";
     enum member_state wanted = MEMBER_PAIRED;
-    if (s->phase == DEPLOY_LOADING) {
+    if (s->phase == DEPLOY_SURVEYING) {
+        what = "asking what each machine can do; workers here";
+    } else if (s->phase == DEPLOY_LOADING) {
         what = "workers that have loaded their layers";
         wanted = MEMBER_READY;
     } else if (s->phase == DEPLOY_LINKING) {
@@ -216,7 +222,7 @@ static void show_status(struct head *h, const struct node_status *s)
         wanted = MEMBER_LINKED;
     }
     size_t n = (size_t)snprintf(line, sizeof line, "%s: %d of %d", what, count(s, wanted),
-                                h->table.n_nodes - 1);
+                                s->n_wanted ? s->n_wanted : h->n_workers);
     for (int i = 0; i < s->n_members && n < sizeof line; i++)
         n += (size_t)snprintf(line + n, sizeof line - n, "%s%s %s", i ? ", " : " (",
                               s->members[i].name, membership_name(s->members[i].state));
@@ -232,9 +238,29 @@ static void print_map(struct head *h)
     ring_report_map(stderr, &r);
 }
 
+static int plan(struct head *h, struct err *e)
+{
+    struct node_survey *s = malloc(sizeof *s);
+    struct node_plan *ring = malloc(sizeof *ring);
+    int rc = s && ring ? 0 : err_set(e, ERR_NO_MEMORY, "no memory to plan");
+    planning_free(h->planning);
+    h->planning = NULL;
+    clear_line(h);
+    if (!rc && !node_survey(h->node, s)) {
+        rc = head_plan_make(&h->planning, ring, &h->wants, s, e);
+        if (!rc)
+            rc = node_plan(h->node, ring, e);
+    }
+    free(s);
+    free(ring);
+    return rc > 0 ? 0 : rc; // too late: somebody left, and it begins again
+}
+
 int head_gather(struct head *h, struct err *e)
 {
     struct node_status s = {0};
+    if (!h->told)
+        tell_token(h);
     while (s.phase != DEPLOY_RUNNING) {
         node_wait(h->node, WAIT_MS, &s);
         show_notes(h, &s);
@@ -244,12 +270,49 @@ int head_gather(struct head *h, struct err *e)
             clear_line(h);
             return INTERRUPT_EXIT_CODE;
         }
-        if (s.phase != DEPLOY_RUNNING)
+        bool planned = s.phase == DEPLOY_PLANNING;
+        int rc = planned ? plan(h, e) : 0;
+        if (rc)
+            return rc;
+        if (!planned && s.phase != DEPLOY_RUNNING)
             show_status(h, &s);
     }
     clear_line(h);
     print_map(h);
     return 0;
+}
+
+// ---- Between answers.
+
+// The ring takes otherwise than foretold: what was learned is planned with.
+static int learn(struct head *h, const struct node_drift *d, struct err *e)
+{
+    struct node_plan *ring = malloc(sizeof *ring);
+    int rc =
+        ring ? planning_learn(h->planning, d, e) : err_set(e, ERR_NO_MEMORY, "no memory to plan");
+    bool other = rc == 1;
+    if (rc >= 0)
+        rc = planning_ring(h->planning, ring, e);
+    if (!rc && !other)
+        node_foretell(h->node, &ring->foretold);
+    if (!rc && other) {
+        fprintf(stderr,
+                "tokens take %+.0f %% of what was foretold; another plan is better: %.1f ms "
+                "a token foretold\n",
+                100 * (d->ratio - 1), h->planning->plan.tpot * 1e3);
+        rc = node_plan(h->node, ring, e);
+        if (rc >= 0)
+            rc = head_gather(h, e);
+    }
+    free(ring);
+    return rc;
+}
+
+int head_refresh(struct head *h, struct err *e)
+{
+    struct node_drift d;
+    node_drift(h->node, &d);
+    return d.drifted && h->planning ? learn(h, &d, e) : 0;
 }
 
 // ---- Times.
@@ -311,8 +374,9 @@ int head_trace(struct head *h, struct err *e)
 // ---- rondo nodes.
 
 static const char *const phases[] = {
-    [DEPLOY_IDLE] = "idle",       [DEPLOY_GATHERING] = "waiting for workers",
-    [DEPLOY_LOADING] = "loading", [DEPLOY_LINKING] = "linking",
+    [DEPLOY_IDLE] = "idle",           [DEPLOY_GATHERING] = "waiting for workers",
+    [DEPLOY_SURVEYING] = "measuring", [DEPLOY_PLANNING] = "planning",
+    [DEPLOY_LOADING] = "loading",     [DEPLOY_LINKING] = "linking",
     [DEPLOY_RUNNING] = "running",
 };
 
@@ -328,7 +392,7 @@ static json_t *document(void *ctx)
                                                  membership_name(s.members[i].state)));
     json_t *json = json_pack("{s:i, s:s, s:s, s:s, s:i, s:o}", "pid", (int)getpid(), "version",
                              RONDO_VERSION, "model", h->model, "state", phases[s.phase], "workers",
-                             h->table.n_nodes - 1, "members", members);
+                             h->n_workers, "members", members);
     if (json && (s.phase == DEPLOY_RUNNING || s.ended.code))
         json_object_set_new(json, "ring", head_json(h));
     return json;

@@ -9,7 +9,8 @@
 struct head;
 
 // Whether a ring is asked for; ERR_USAGE in `e` when options of a ring are given without one. The
-// verb must take --workers, --layers, --rounds, --wire, --name, --listen, --token-file and --trace.
+// verb must take --workers, --layers, --even, --rounds, --wire, --name, --listen, --token-file and
+// --trace.
 bool head_wanted(const struct options *o, struct err *e);
 
 // Listens and loads the head's own layers. `m` outlives the head.
@@ -20,6 +21,10 @@ struct pipeline *head_pipeline(struct head *h); // the head's
 // Says on standard error how to join and who is there, until the ring runs; then who runs what. 0,
 // the exit code of an interrupt, or an error.
 int head_gather(struct head *h, struct err *e);
+
+// Between answers: when tokens took otherwise than foretold for long, the ring is planned anew,
+// which may take as long as loading did. 0, the exit code of an interrupt, or an error.
+int head_refresh(struct head *h, struct err *e);
 
 // After an answer: what it took each node and each hop, beside what was planned, and the Gantt of
 // the last token.

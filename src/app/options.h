@@ -110,6 +110,7 @@ enum option_id {
     // rings
     OPT_WORKERS,
     OPT_LAYERS,
+    OPT_EVEN,
     OPT_ROUNDS,
     OPT_WIRE,
     OPT_NAME,

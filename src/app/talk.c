@@ -146,7 +146,7 @@ static void tell_times(struct talk *t, const struct answer *a)
 
 static void take_turn(struct talk *t, const char *text)
 {
-    struct answer a;
+    struct answer a = {0};
     struct err e = {0};
     struct conversation_turn turn = {
         .text = text,
@@ -158,7 +158,9 @@ static void take_turn(struct talk *t, const char *text)
         .forgot = tell_forgotten,
         .arg = t,
     };
-    int rc = conversation_say(t->c, &turn, &a, &e);
+    int rc = t->loaded->head ? head_refresh(t->loaded->head, &e) : 0;
+    if (!rc)
+        rc = conversation_say(t->c, &turn, &a, &e);
     screen_dim(&t->screen, false);
     screen_end_line(&t->screen);
     if (rc)

@@ -9,10 +9,11 @@ void deploy_init(struct deploy *d, uint32_t epoch)
     membership_init(&d->members, epoch);
 }
 
-static void act(struct deploy_actions *out, enum deploy_action_kind kind, int member, int node)
+static void act(const struct deploy *d, struct deploy_actions *out, enum deploy_action_kind kind,
+                int member, int node)
 {
     CHECK(out->n < DEPLOY_MAX_ACTIONS);
-    out->list[out->n++] = (struct deploy_action){kind, member, node};
+    out->list[out->n++] = (struct deploy_action){kind, member, node, d->members.epoch};
 }
 
 static bool made(const struct deploy *d)
@@ -31,17 +32,23 @@ int deploy_node(const struct deploy *d, int member)
 }
 
 // The ring is over for all of its members that are still there and willing.
-static void disband(struct deploy *d, enum deploy_phase then, struct deploy_actions *out)
+static void dismiss(struct deploy *d, struct deploy_actions *out)
 {
-    act(out, DEPLOY_DO_CLOSE, -1, -1);
     for (int i = 0; i < d->n_workers; i++) {
         enum member_state state = membership_state(&d->members, d->ring[i]);
         if (state == MEMBER_GONE || state == MEMBER_UNFIT)
             continue;
-        act(out, DEPLOY_DO_END, d->ring[i], i);
+        act(d, out, DEPLOY_DO_END, d->ring[i], i);
         membership_move(&d->members, d->ring[i], MEMBER_PAIRED);
     }
+}
+
+static void disband(struct deploy *d, enum deploy_phase then, struct deploy_actions *out)
+{
+    act(d, out, DEPLOY_DO_CLOSE, -1, -1);
+    dismiss(d, out);
     d->phase = then;
+    d->n_workers = d->n_wanted;
 }
 
 // Somebody or something that the ring needs is missing.
@@ -101,10 +108,47 @@ static int seat_all(struct seating *s, const struct deploy *d, int *unserved)
 int deploy_unserved(const struct deploy *d, int *node)
 {
     struct seating s;
-    if (d->phase != DEPLOY_GATHERING)
+    if (d->phase != DEPLOY_GATHERING || d->planned)
         return 0;
     int seated = seat_all(&s, d, node);
     return s.n_members < d->n_workers ? 0 : d->n_workers - seated;
+}
+
+// Tells everybody in ring[] what the plan is; nobody but the head: the ring runs.
+static void hand_out(struct deploy *d, struct deploy_actions *out)
+{
+    membership_next_epoch(&d->members);
+    d->edge_open = false;
+    act(d, out, DEPLOY_DO_MAKE, -1, -1);
+    for (int i = 0; i < d->n_workers; i++) {
+        membership_move(&d->members, d->ring[i], MEMBER_OFFERED);
+        act(d, out, DEPLOY_DO_OFFER, d->ring[i], i);
+    }
+    d->phase = DEPLOY_LOADING;
+    if (d->n_workers)
+        return;
+    d->phase = DEPLOY_RUNNING;
+    act(d, out, DEPLOY_DO_START, -1, -1);
+}
+
+static void ask(struct deploy *d, struct deploy_actions *out)
+{
+    membership_next_epoch(&d->members);
+    act(d, out, DEPLOY_DO_SURVEY, -1, -1);
+    d->phase = DEPLOY_SURVEYING;
+}
+
+// Those who came first and have said what their files have are asked what they can do.
+static void begin_survey(struct deploy *d, struct deploy_actions *out)
+{
+    int waiting[MEMBERSHIP_MAX], asked = 0;
+    int n = membership_list(&d->members, MEMBER_PAIRED, waiting, MEMBERSHIP_MAX);
+    for (int i = 0; i < n && asked < d->n_wanted; i++)
+        if (d->told[waiting[i]])
+            d->ring[asked++] = waiting[i];
+    if (asked < d->n_wanted)
+        return;
+    ask(d, out);
 }
 
 static void gather(struct deploy *d, int64_t now_ns, struct deploy_actions *out)
@@ -113,19 +157,61 @@ static void gather(struct deploy *d, int64_t now_ns, struct deploy_actions *out)
     int unserved;
     if (d->phase != DEPLOY_GATHERING || now_ns < d->not_before_ns)
         return;
+    if (d->planned) {
+        begin_survey(d, out);
+        return;
+    }
     if (seat_all(&s, d, &unserved) < d->n_workers)
         return;
     for (int i = 0; i < s.n_members; i++)
         if (s.node[i] >= 0)
             d->ring[s.node[i]] = s.members[i];
-    membership_next_epoch(&d->members);
-    d->edge_open = false;
-    act(out, DEPLOY_DO_MAKE, -1, -1);
-    for (int i = 0; i < d->n_workers; i++) {
-        membership_move(&d->members, d->ring[i], MEMBER_OFFERED);
-        act(out, DEPLOY_DO_OFFER, d->ring[i], i);
+    if (d->survey)
+        ask(d, out);
+    else
+        hand_out(d, out);
+}
+
+// Whether a member takes part in the survey, or in its plan that is not yet there.
+static bool is_asked(const struct deploy *d, int member)
+{
+    if (d->phase != DEPLOY_SURVEYING && d->phase != DEPLOY_PLANNING)
+        return false;
+    for (int i = 0; i < d->n_wanted; i++)
+        if (d->ring[i] == member)
+            return true;
+    return false;
+}
+
+static void unfit(struct deploy *d, int member)
+{
+    if (membership_state(&d->members, member) != MEMBER_PAIRED)
+        return;
+    if (is_asked(d, member))
+        d->phase = DEPLOY_GATHERING;
+    membership_move(&d->members, member, MEMBER_UNFIT);
+}
+
+// Another ring than the one that runs, or the first. A plan for somebody who has left meanwhile
+// comes too late: whoever left, or the next survey, has the last word.
+static void planned(struct deploy *d, const struct deploy_event *event, struct deploy_actions *out)
+{
+    int n = event->table->n_nodes - 1;
+    if (d->phase != DEPLOY_PLANNING && d->phase != DEPLOY_RUNNING)
+        return;
+    for (int i = 0; i < n; i++) {
+        enum member_state state = membership_state(&d->members, event->members[i]);
+        if (state != MEMBER_PAIRED && state != MEMBER_RUNNING)
+            return;
     }
-    d->phase = DEPLOY_LOADING;
+    if (d->phase == DEPLOY_RUNNING) {
+        act(d, out, DEPLOY_DO_REST, -1, -1);
+        dismiss(d, out);
+    }
+    d->n_workers = n;
+    for (int i = 0; i < n; i++)
+        d->ring[i] = event->members[i];
+    hand_out(d, out);
 }
 
 static bool all(const struct deploy *d, enum member_state state)
@@ -144,8 +230,8 @@ static void ready(struct deploy *d, int member, int64_t now_ns, struct deploy_ac
     if (!all(d, MEMBER_READY))
         return;
     for (int i = 0; i < d->n_workers; i++)
-        act(out, DEPLOY_DO_GO, d->ring[i], i);
-    act(out, DEPLOY_DO_DIAL, -1, -1);
+        act(d, out, DEPLOY_DO_GO, d->ring[i], i);
+    act(d, out, DEPLOY_DO_DIAL, -1, -1);
     d->link_deadline_ns = now_ns + DEPLOY_LINK_MS * INT64_C(1000000);
     d->phase = DEPLOY_LINKING;
 }
@@ -173,7 +259,7 @@ static void start_when_linked(struct deploy *d, struct deploy_actions *out)
     for (int i = 0; i < d->n_workers; i++)
         membership_move(&d->members, d->ring[i], MEMBER_RUNNING);
     d->phase = DEPLOY_RUNNING;
-    act(out, DEPLOY_DO_START, -1, -1);
+    act(d, out, DEPLOY_DO_START, -1, -1);
 }
 
 static void lost(struct deploy *d, int member, struct deploy_actions *out)
@@ -181,6 +267,8 @@ static void lost(struct deploy *d, int member, struct deploy_actions *out)
     if (membership_state(&d->members, member) == MEMBER_GONE)
         return;
     bool needed = deploy_node(d, member) >= 0;
+    if (is_asked(d, member))
+        d->phase = DEPLOY_GATHERING;
     membership_move(&d->members, member, MEMBER_GONE);
     if (needed)
         broken(d, out);
@@ -228,7 +316,9 @@ void deploy_step(struct deploy *d, const struct deploy_event *event, int64_t now
     case DEPLOY_BEGIN:
         CHECK(d->phase == DEPLOY_IDLE);
         CHECK(event->n_workers >= 1 && event->n_workers < PLAN_MAX_NODES);
-        d->n_workers = event->n_workers;
+        d->planned = event->planned;
+        d->survey = event->survey;
+        d->n_wanted = d->n_workers = event->n_workers;
         for (int i = 0; i < d->n_workers; i++)
             d->needs[i] =
                 event->table ? layer_set_of_node(event->table, i) : (struct layer_set){{0}};
@@ -244,6 +334,19 @@ void deploy_step(struct deploy *d, const struct deploy_event *event, int64_t now
             break;
         d->has[event->member] = *event->layers;
         d->told[event->member] = true;
+        break;
+    case DEPLOY_UNFIT:
+        unfit(d, event->member);
+        break;
+    case DEPLOY_SURVEYED:
+        if (d->phase != DEPLOY_SURVEYING || event->epoch != d->members.epoch)
+            break;
+        d->phase = DEPLOY_PLANNING;
+        if (!d->planned)
+            hand_out(d, out);
+        break;
+    case DEPLOY_PLANNED:
+        planned(d, event, out);
         break;
     case DEPLOY_LOST:
         lost(d, event->member, out);

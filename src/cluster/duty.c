@@ -32,6 +32,7 @@ struct duty {
     struct window_table table;
     int node;
     enum wire_activation activation;
+    uint64_t slots, memory; // as planned; 0: as is found right
     struct edges_options edges_options;
     char description[96];
     pthread_t thread;
@@ -67,7 +68,7 @@ void duty_model_close(struct duty_model *m)
 }
 
 // A file that changed since the last ring is opened anew: its owner may have put it right.
-static int model_have(struct duty_model *m, struct err *e)
+int duty_model_have(struct duty_model *m, struct err *e)
 {
     if (m->gguf && gguf_unchanged(m->gguf, NULL))
         duty_model_close(m);
@@ -153,8 +154,12 @@ static int load(struct duty *d, struct err *e)
         .max_context = (int)d->offer.max_context,
         .max_batch = (int)d->offer.max_batch,
     };
+    if (d->slots)
+        stage.weights.slots = d->slots;
+    if (d->memory && !stage.weights.memory)
+        stage.weights.memory = d->memory;
     int64_t start = clock_ns();
-    int rc = model_have(d->o.model, e);
+    int rc = duty_model_have(d->o.model, e);
     if (!rc)
         rc = offer_check(&d->offer, d->layers, d->o.model->model, &d->table, d->node, e);
     if (!rc)
@@ -353,6 +358,8 @@ static int read_frames(struct duty *d, const struct duty_frames *f, struct err *
         return err_set(e, ERR_FAILED, "the head's plan has no place for this worker");
     d->node = (int)plan.node;
     d->activation = (enum wire_activation)plan.activation;
+    d->slots = plan.slots;
+    d->memory = plan.memory;
     d->layers = calloc(d->offer.n_digests + 1, sizeof *d->layers);
     if (!d->layers)
         return err_set(e, ERR_NO_MEMORY, "no memory for the head's offer");

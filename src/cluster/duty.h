@@ -18,6 +18,8 @@ struct duty_model {
     struct gguf *gguf;
     struct model *model;
 };
+// Opens it, unless it is open and has not changed.
+int duty_model_have(struct duty_model *m, struct err *e);
 void duty_model_close(struct duty_model *m);
 
 struct duty;

@@ -20,6 +20,7 @@ enum mail_kind {
     MAIL_LOADED,      // `epoch`
     MAIL_LOAD_FAILED, // `epoch`, `why`
     MAIL_PASS_FAILED, // `epoch`, `why`
+    MAIL_SURVEYED,    // the surveyor has an answer
 };
 
 struct mail {

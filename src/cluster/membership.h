@@ -1,8 +1,8 @@
 // Who is with a head: a table of workers and what each is doing, and the epoch of the plan. Pure.
 //
 //   GONE -> PAIRED -> OFFERED -> READY -> LINKED -> RUNNING
-//             ^          |         |        |          |
-//             |          +-> UNFIT: cannot take it     |
+//             ^ |        |         |        |          |
+//             | +--------+-> UNFIT: cannot take it     |
 //             +--------- the ring ended ---------------+
 //
 // From every state a member can go (GONE). Each new plan has the next epoch, and what belongs to an

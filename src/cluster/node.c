@@ -123,6 +123,8 @@ void node_close(struct node *n)
     close_links(n);
     if (n->pipeline)
         n->pipeline->ops->free(n->pipeline);
+    surveyor_free(n->surveyor);
+    free(n->surveyed);
     offer_free(n->offer);
     mailbox_free(n->mail);
     frame_pool_free(n->control);
@@ -149,20 +151,45 @@ static void broken(void *ctx, const struct err *why)
     mailbox_put(n->mail, &letter);
 }
 
+static int begin_surveyor(struct node *n, const struct node_ring *r, struct err *e)
+{
+    struct surveyor_options o = {
+        .identity = n->identity,
+        .mail = n->mail,
+        .folder = n->folder,
+        .pool = n->control,
+        .n_threads = r->engine.n_threads,
+        .isa = r->engine.isa,
+        .pin = r->engine.pin,
+        .weights = r->engine.weights,
+    };
+    return surveyor_new(&n->surveyor, &o, e);
+}
+
 int node_begin(struct node *n, const struct node_ring *r, struct err *e)
 {
     struct remote_options o = {
         .engine = r->engine,
-        .table = &n->ring.table,
+        .table = r->table.n_nodes ? &r->table : NULL,
         .activation = r->activation,
         .broken = broken,
         .ctx = n,
     };
     CHECK(!n->pipeline);
     n->ring = *r;
+    n->plan.table = r->table;
+    if (r->table.n_nodes)
+        n->ring.n_workers = r->table.n_nodes - 1;
+    if (r->predicted.pass_ms > 0)
+        n->plan.foretold = (struct foretold){.n = 1, .knots = {r->predicted}};
+    drift_init(&n->drift);
+    if (r->drift_ms)
+        n->drift.long_ms = r->drift_ms;
     int rc = remote_open(&n->pipeline, r->model, &o, e);
     if (!rc)
         rc = offer_new(&n->offer, r->model, &n->pipeline->info, r->engine.kv_type, e);
+    if (!rc && r->survey)
+        rc = begin_surveyor(n, r, e);
     if (rc)
         return rc;
     struct mail wake = {.kind = MAIL_WOKEN};
@@ -170,7 +197,58 @@ int node_begin(struct node *n, const struct node_ring *r, struct err *e)
     n->begun = true;
     pthread_mutex_unlock(&n->lock);
     mailbox_put(n->mail, &wake);
-    return remote_load(n->pipeline, r->model, e); // while workers load theirs
+    if (!r->table.n_nodes)
+        return 0;                                                            // node_plan
+    return remote_load(n->pipeline, r->model, &(struct remote_share){0}, e); // while workers do
+}
+
+int node_survey(struct node *n, struct node_survey *out)
+{
+    pthread_mutex_lock(&n->lock);
+    bool there = n->surveyed;
+    if (there)
+        *out = *n->surveyed;
+    pthread_mutex_unlock(&n->lock);
+    return there ? 0 : 1;
+}
+
+int node_plan(struct node *n, const struct node_plan *p, struct err *e)
+{
+    struct mail wake = {.kind = MAIL_WOKEN};
+    int head = p->table.n_nodes - 1;
+    CHECK(n->pipeline && n->surveyor);
+    pthread_mutex_lock(&n->lock);
+    bool runs = n->status.phase == DEPLOY_RUNNING;
+    pthread_mutex_unlock(&n->lock);
+    if (runs)
+        remote_settle(n->pipeline);
+    pthread_mutex_lock(&n->lock);
+    n->next = p;
+    mailbox_put(n->mail, &wake);
+    while (n->next)
+        pthread_cond_wait(&n->changed, &n->lock);
+    int rc = n->next_rc;
+    struct err why = n->next_why;
+    pthread_mutex_unlock(&n->lock);
+    if (rc < 0)
+        return err_set(e, rc, "%s", why.text);
+    const struct remote_share share = {p->slots[head], p->memory[head]};
+    return rc ? rc : remote_load(n->pipeline, n->ring.model, &share, e);
+}
+
+void node_foretell(struct node *n, const struct foretold *f)
+{
+    pthread_mutex_lock(&n->lock);
+    n->foretell = *f;
+    n->foretells = true;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void node_drift(struct node *n, struct node_drift *out)
+{
+    pthread_mutex_lock(&n->lock);
+    *out = n->drifted;
+    pthread_mutex_unlock(&n->lock);
 }
 
 struct pipeline *node_pipeline(struct node *n)
@@ -190,29 +268,48 @@ void node_wait(struct node *n, int timeout_ms, struct node_status *out)
     pthread_mutex_unlock(&n->lock);
 }
 
+// With the lock held: of a ring that is there, or was.
+static void report_times(struct node *n, struct node_report *out)
+{
+    struct timings *t = remote_timings(n->pipeline);
+    if (!t)
+        return;
+    timings_read(t, false, &out->decode);
+    timings_read(t, true, &out->prompts);
+    int seen = out->decode.n_passes < TIMINGS_SAMPLES ? out->decode.n_passes : TIMINGS_SAMPLES;
+    foretold_at(&n->plan.foretold, remote_position(n->pipeline) - seen / 2, &out->predicted);
+}
+
 void node_report(struct node *n, struct node_report *out)
 {
     CHECK(n->pipeline);
-    out->table = n->ring.table;
-    out->activation = n->ring.activation;
-    out->predicted = n->ring.predicted;
+    struct weights_status own = n->pipeline->ops->residency(n->pipeline);
+    *out = (struct node_report){.activation = n->ring.activation};
     pthread_mutex_lock(&n->lock);
+    out->table = n->plan.table;
     memcpy(out->names, n->ring_names, sizeof out->names);
     memcpy(out->memory, n->ring_memory, sizeof out->memory);
+    report_times(n, out);
     pthread_mutex_unlock(&n->lock);
-    struct weights_status own = n->pipeline->ops->residency(n->pipeline);
-    out->memory[n->ring.table.n_nodes - 1] =
-        (struct node_memory){own.resident, own.streamed, own.slots};
-    timings_read(remote_timings(n->pipeline), false, &out->decode);
-    timings_read(remote_timings(n->pipeline), true, &out->prompts);
+    if (out->table.n_nodes)
+        out->memory[out->table.n_nodes - 1] =
+            (struct node_memory){own.resident, own.streamed, own.slots};
 }
 
 int node_last(struct node *n, struct timings_trace *out, struct err *e)
 {
-    return timings_last(remote_timings(n->pipeline), out, e);
+    pthread_mutex_lock(&n->lock);
+    struct timings *t = remote_timings(n->pipeline);
+    int rc = t ? timings_last(t, out, e) : timings_trace_new(out, 0, 0, 0, e);
+    pthread_mutex_unlock(&n->lock);
+    return rc;
 }
 
 int node_recent(struct node *n, struct timings_trace *out, struct err *e)
 {
-    return timings_recent(remote_timings(n->pipeline), out, e);
+    pthread_mutex_lock(&n->lock);
+    struct timings *t = remote_timings(n->pipeline);
+    int rc = t ? timings_recent(t, out, e) : timings_trace_new(out, 0, 0, 0, e);
+    pthread_mutex_unlock(&n->lock);
+    return rc;
 }

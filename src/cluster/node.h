@@ -4,6 +4,10 @@
 //   node_open: listens, makes a token       node_begin: loads its own windows, offers the rest
 //   node_wait: until something changes      node_pipeline: tokens in, logits out
 //
+// Where the windows are to be planned, node_begin has no table: when enough workers have come and
+// have said what they can do (DEPLOY_PLANNING), node_survey tells it and node_plan says who runs
+// what. node_plan may say so again while the ring runs, between answers.
+//
 // Threads: node_* are for one thread, the user's, where nothing else is said. A driving thread of
 // its own makes the ring as cluster/deploy.c decides and watches everybody; links and the door have
 // threads too. When a worker is lost the driving thread ends the passes of the pipeline with a
@@ -11,9 +15,11 @@
 #pragma once
 
 #include "cluster/deploy.h"
+#include "cluster/foretold.h"
 #include "cluster/timings.h"
 #include "cluster/token.h"
 #include "engine/local.h"
+#include "plan/profile.h"
 #include "ring/messages.h"
 
 #include <stdbool.h>
@@ -42,15 +48,54 @@ uint16_t node_port(const struct node *n);
 
 struct node_ring {
     const struct model *model; // outlives the node
-    struct window_table table; // the head last
+    struct window_table table; // the head last; n_nodes 0: it is planned
+    int n_workers;             // that are waited for, when it is planned
+    // Everybody is asked what it can do; where `known`, only what was measured before. Planned
+    // windows need it.
+    bool survey, known;
     struct local_options engine;
     enum wire_activation activation;
-    struct timings_report predicted; // of one token, by a plan; pass_ms 0: none
+    struct timings_report predicted; // of one token, by whoever made the table; pass_ms 0: none
+    int drift_ms; // that a ring is off its prediction before that counts; 0: DRIFT_LONG_MS
 };
 
 // Once per node.
 int node_begin(struct node *n, const struct node_ring *r, struct err *e);
 struct pipeline *node_pipeline(struct node *n); // of node_begin; the node's
+
+// What the nodes said of themselves, in the order in which they came; the head last.
+struct node_survey {
+    bool known; // false: somebody could not say, and the rest is not filled
+    struct plan_cluster cluster;
+    struct layer_set has[PLAN_MAX_NODES]; // layers of their files
+    int members[PLAN_MAX_NODES];          // for node_plan
+};
+// 0; 1: there is none (yet).
+int node_survey(struct node *n, struct node_survey *out);
+
+struct node_plan {
+    struct window_table table;   // the head last, and perhaps alone
+    int members[PLAN_MAX_NODES]; // of node_survey, for each worker of the table
+    uint64_t slots[PLAN_MAX_NODES], memory[PLAN_MAX_NODES]; // bytes; 0: as the node finds right
+    int chunk; // tokens of a prompt that go together; 0: as many as a pass may have
+    struct foretold foretold;
+};
+// While DEPLOY_PLANNING, or while the ring runs and nobody waits for a pass: hands the plan out and
+// loads the head's own windows. Sessions keep their tokens and are computed anew. 1: it came too
+// late, somebody left.
+int node_plan(struct node *n, const struct node_plan *p, struct err *e);
+// Predictions for the ring that runs, when they come after its table.
+void node_foretell(struct node *n, const struct foretold *f);
+
+// Whether the ring takes longer, or less, than foretold, and has for long (drift.h).
+struct node_drift {
+    bool drifted;
+    struct timings_report seen; // what its last tokens took
+    int position;               // of the last of them
+    int worst;                  // node that is off most; -1: the pass as a whole
+    double ratio;               // measured over predicted, of that
+};
+void node_drift(struct node *n, struct node_drift *out);
 
 struct node_status {
     uint32_t version; // counts changes; 0: nothing has happened yet
@@ -83,7 +128,7 @@ struct node_report {
     char names[WIRE_MAX_NODES][WIRE_NAME];
     struct node_memory memory[WIRE_MAX_NODES];
     struct timings_report decode, prompts;
-    struct timings_report predicted; // of node_ring
+    struct timings_report predicted; // for the positions of the last tokens
 };
 
 // Any thread, from the end of node_begin to node_close; so are node_last and node_recent.

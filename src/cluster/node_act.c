@@ -69,9 +69,32 @@ static void sent(void *ctx, const struct frame *f, int64_t now_ns)
     timings_left(remote_timings(n->pipeline), h.pass, h.round, now_ns);
 }
 
+// What node_plan wants, with the ring before it at rest. Under the lock because of those who read
+// the times of that one.
+static int adopt(struct node *n)
+{
+    pthread_mutex_lock(&n->lock);
+    n->plan = *n->next;
+    n->next_rc = remote_shape(n->pipeline, &n->plan.table, n->plan.chunk, &n->next_why);
+    pthread_mutex_unlock(&n->lock);
+    return n->next_rc;
+}
+
 static void make(struct node *n)
 {
+    if (n->next && adopt(n)) {
+        tell_self(n, MAIL_EDGE_LOST, &n->next_why);
+        return;
+    }
     int last = n->deploy.n_workers - 1;
+    pthread_mutex_lock(&n->lock);
+    for (int i = 0; i <= last; i++)
+        memcpy(n->ring_names[i], n->peers[n->deploy.ring[i]].name, WIRE_NAME);
+    memcpy(n->ring_names[last + 1], n->name, WIRE_NAME);
+    memset(n->ring_memory, 0, sizeof n->ring_memory);
+    pthread_mutex_unlock(&n->lock);
+    if (last < 0)
+        return; // nobody but this node
     const struct peer *first_peer = &n->peers[n->deploy.ring[0]];
     struct edges_options o = {
         .identity = n->identity,
@@ -97,9 +120,6 @@ static void make(struct node *n)
     }
     pthread_mutex_lock(&n->lock);
     n->edges = s;
-    for (int i = 0; i <= last; i++)
-        memcpy(n->ring_names[i], n->peers[n->deploy.ring[i]].name, WIRE_NAME);
-    memcpy(n->ring_names[last + 1], n->name, WIRE_NAME);
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -117,23 +137,30 @@ static void add_addresses(const struct node *n, struct wire_peer *out,
         out->addresses[out->n_addresses++] = own[i];
 }
 
-static void write_roster(struct node *n, struct frame *f, const struct peer *receiver)
+void node_write_peers(struct node *n, struct wire_peer *out, const int *members, int n_workers,
+                      const struct net_address *receiver)
 {
-    struct wire_peer peers[WIRE_MAX_NODES] = {0};
-    struct wire_roster m = {.n_nodes = (uint32_t)n->deploy.n_workers + 1};
-    bool here = net_address_loopback(&receiver->address);
-    for (int i = 0; i < n->deploy.n_workers; i++) {
-        const struct peer *p = &n->peers[n->deploy.ring[i]];
-        memcpy(peers[i].fingerprint, p->fingerprint.bytes, sizeof peers[i].fingerprint);
-        memcpy(peers[i].name, p->name, sizeof peers[i].name);
-        peers[i].port = p->port;
-        add_addresses(n, &peers[i], &p->address, here);
+    bool here = net_address_loopback(receiver);
+    memset(out, 0, ((size_t)n_workers + 1) * sizeof *out);
+    for (int i = 0; i < n_workers; i++) {
+        const struct peer *p = &n->peers[members[i]];
+        memcpy(out[i].fingerprint, p->fingerprint.bytes, sizeof out[i].fingerprint);
+        memcpy(out[i].name, p->name, sizeof out[i].name);
+        out[i].port = p->port;
+        add_addresses(n, &out[i], &p->address, here);
     }
-    struct wire_peer *head = &peers[n->deploy.n_workers];
+    struct wire_peer *head = &out[n_workers];
     memcpy(head->fingerprint, n->fingerprint.bytes, sizeof head->fingerprint);
     memcpy(head->name, n->name, sizeof head->name);
     head->port = door_port(n->door);
     add_addresses(n, head, NULL, false);
+}
+
+static void write_roster(struct node *n, struct frame *f, const struct peer *receiver)
+{
+    struct wire_peer peers[WIRE_MAX_NODES];
+    struct wire_roster m = {.n_nodes = (uint32_t)n->deploy.n_workers + 1};
+    node_write_peers(n, peers, n->deploy.ring, n->deploy.n_workers, &receiver->address);
     frame_write_roster(f, n->deploy.members.epoch, &m, peers);
 }
 
@@ -153,11 +180,12 @@ static void offer(struct node *n, int member, int node)
     uint32_t epoch = n->deploy.members.epoch;
     struct frame *f = take_frame(n);
     if (f) {
-        offer_write(n->offer, f, epoch, &n->ring.table, node);
+        offer_write(n->offer, f, epoch, &n->plan.table, node);
         link_send(p->link, f);
     }
     if ((f = take_frame(n))) {
-        offer_write_plan(f, epoch, &n->ring.table, node, n->ring.activation);
+        const struct offer_share share = {n->plan.slots[node], n->plan.memory[node]};
+        offer_write_plan(f, epoch, &n->plan.table, node, n->ring.activation, &share);
         link_send(p->link, f);
     }
     if ((f = take_frame(n))) {
@@ -175,13 +203,12 @@ static void go(struct node *n, int member)
     link_send(n->peers[member].link, f);
 }
 
-static void end(struct node *n, int member)
+static void end(struct node *n, int member, uint32_t epoch)
 {
     struct frame *f = take_frame(n);
     if (!f)
         return;
-    frame_write_sentence(f, WIRE_END, n->deploy.members.epoch, 0,
-                         n->why.code ? n->why.code : ERR_FAILED,
+    frame_write_sentence(f, WIRE_END, epoch, 0, n->why.code ? n->why.code : ERR_FAILED,
                          n->why.code ? n->why.text : "the head has finished");
     link_send(n->peers[member].link, f);
 }
@@ -197,6 +224,22 @@ static void start(struct node *n)
 {
     remote_connect(n->pipeline, n->edges, n->deploy.members.epoch);
     n->connected = true;
+    n->drift_passes = 0;
+    struct timings_report expected;
+    foretold_at(&n->plan.foretold, 0, &expected);
+    drift_begin(&n->drift, &expected, n->plan.table.n_nodes, clock_ns());
+    pthread_mutex_lock(&n->lock);
+    n->drifted = (struct node_drift){0};
+    pthread_mutex_unlock(&n->lock);
+}
+
+// Another ring follows.
+static void rest(struct node *n)
+{
+    remote_disconnect(n->pipeline);
+    n->connected = false;
+    close_edges(n);
+    err_set(&n->why, ERR_UNREACHABLE, "the head has planned anew");
 }
 
 static void finish_ring(struct node *n)
@@ -220,6 +263,12 @@ void node_step(struct node *n, const struct deploy_event *event)
     for (int i = 0; i < a.n; i++) {
         int member = a.list[i].member;
         switch (a.list[i].kind) {
+        case DEPLOY_DO_SURVEY:
+            node_ask_begin(n);
+            break;
+        case DEPLOY_DO_REST:
+            rest(n);
+            break;
         case DEPLOY_DO_MAKE:
             make(n);
             break;
@@ -239,7 +288,7 @@ void node_step(struct node *n, const struct deploy_event *event)
             finish_ring(n);
             break;
         case DEPLOY_DO_END:
-            end(n, member);
+            end(n, member, a.list[i].epoch);
             break;
         }
     }

@@ -92,6 +92,9 @@ int node_admit(void *ctx, struct link *l, const struct wire_header *header,
     frame_name(welcome->name, sizeof welcome->name, n->name);
     if (hello->purpose == WIRE_JOIN)
         return admit_worker(n, l, header, hello, why);
+    if (hello->purpose == WIRE_PROBE)
+        return n->surveyor ? surveyor_admit(n->surveyor, l, header, hello, why)
+                           : err_set(why, ERR_UNREACHABLE, "this head measures no links");
     pthread_mutex_lock(&n->lock);
     rc = n->edges ? edges_admit(n->edges, l, header, hello, why)
                   : err_set(why, ERR_UNREACHABLE, "this head has no ring now");

@@ -50,7 +50,10 @@ static int take_sentence(struct node *n, int member, const struct frame *f,
             n->peers[member].name, text);
     if (h->epoch == n->deploy.members.epoch)
         node_note(n, n->why.text);
-    node_step(n, &(struct deploy_event){.kind = refuses ? DEPLOY_NOT_READY : DEPLOY_FAILED,
+    bool asked = n->deploy.phase == DEPLOY_SURVEYING || n->deploy.phase == DEPLOY_PLANNING;
+    node_step(n, &(struct deploy_event){.kind = !refuses ? DEPLOY_FAILED
+                                                : asked  ? DEPLOY_UNFIT
+                                                         : DEPLOY_NOT_READY,
                                         .member = member,
                                         .epoch = h->epoch});
     return 0;
@@ -101,6 +104,7 @@ static int take_have(struct node *n, int member, const struct frame *f, struct e
     if (rc)
         return rc;
     memcpy(layers.bits, m.layers, sizeof layers.bits);
+    n->peers[member].have = m;
     node_step(n, &(struct deploy_event){.kind = DEPLOY_HAS, .member = member, .layers = &layers});
     if (deploy_unserved(&n->deploy, &node)) {
         char text[480], needed[LAYER_SET_TEXT], has[LAYER_SET_TEXT];
@@ -143,6 +147,9 @@ static int take_frame_of(struct node *n, int member, const struct frame *f, stru
         return take_timing(n, member, f, &h, e);
     case WIRE_HAVE:
         return take_have(n, member, f, e);
+    case WIRE_PROFILE:
+    case WIRE_MEASURED:
+        return node_ask_frame(n, member, f, e);
     default:
         return err_set(e, ERR_FAILED, "it sent a message of type %u, which is not a head's",
                        h.type);
@@ -179,6 +186,9 @@ static void take_letter(struct node *n, struct mail *m)
     case MAIL_EDGE_LOST:
         node_step(n, &(struct deploy_event){.kind = DEPLOY_EDGE_LOST, .epoch = m->epoch});
         break;
+    case MAIL_SURVEYED:
+        node_ask_own(n);
+        break;
     default:
         break;
     }
@@ -213,6 +223,41 @@ static void watch(struct node *n, int member, int64_t now_ns)
     lose(n, member);
 }
 
+// Whether what tokens take is still what was foretold, for the positions that they are at.
+static void watch_drift(struct node *n)
+{
+    struct timings_report latest;
+    pthread_mutex_lock(&n->lock);
+    bool anew = n->foretells;
+    if (anew) {
+        n->plan.foretold = n->foretell;
+        n->drifted = (struct node_drift){0};
+    }
+    n->foretells = false;
+    pthread_mutex_unlock(&n->lock);
+    if (anew) {
+        foretold_at(&n->plan.foretold, remote_position(n->pipeline), &n->drift.predicted);
+        const struct timings_report expected = n->drift.predicted;
+        drift_begin(&n->drift, &expected, n->plan.table.n_nodes, clock_ns());
+    }
+    if (n->deploy.phase != DEPLOY_RUNNING || !n->plan.foretold.n)
+        return;
+    timings_latest(remote_timings(n->pipeline), &latest);
+    if (latest.n_passes <= n->drift_passes)
+        return;
+    n->drift_passes = latest.n_passes;
+    int position = remote_position(n->pipeline);
+    foretold_at(&n->plan.foretold, position, &n->drift.predicted);
+    if (drift_token(&n->drift, &latest, clock_ns()) != DRIFT_DRIFTED)
+        return;
+    struct node_drift d = {
+        .drifted = true, .position = position, .worst = n->drift.worst, .ratio = n->drift.ratio};
+    drift_seen(&n->drift, &d.seen);
+    pthread_mutex_lock(&n->lock);
+    n->drifted = d;
+    pthread_mutex_unlock(&n->lock);
+}
+
 static void tick(struct node *n)
 {
     int64_t now_ns = clock_ns();
@@ -221,6 +266,8 @@ static void tick(struct node *n)
             watch(n, i, now_ns);
     if (n->edges)
         edges_check(n->edges, now_ns);
+    node_ask_watch(n, now_ns);
+    watch_drift(n);
     n->why.code = 0;
     if (n->deploy.phase == DEPLOY_LINKING)
         err_set(&n->why, ERR_UNREACHABLE, "the nodes did not find each other within %d s",
@@ -228,16 +275,33 @@ static void tick(struct node *n)
     node_step(n, &(struct deploy_event){.kind = DEPLOY_TICK});
 }
 
+// The user's thread waits for the answer: 1 when it comes too late.
+static void take_plan(struct node *n, const struct node_plan *next)
+{
+    n->next_rc = 1;
+    node_step(n, &(struct deploy_event){
+                     .kind = DEPLOY_PLANNED, .table = &next->table, .members = next->members});
+    pthread_mutex_lock(&n->lock);
+    n->next = NULL;
+    pthread_cond_broadcast(&n->changed);
+    pthread_mutex_unlock(&n->lock);
+}
+
 static bool look_around(struct node *n)
 {
     pthread_mutex_lock(&n->lock);
-    bool stop = n->stop, begin = n->begun && !n->deploy.n_workers;
+    bool stop = n->stop, begin = n->begun && !n->deploy.n_wanted;
+    const struct node_plan *next = n->next;
     pthread_mutex_unlock(&n->lock);
     n->why.code = 0;
     if (begin)
         node_step(n, &(struct deploy_event){.kind = DEPLOY_BEGIN,
-                                            .n_workers = n->ring.table.n_nodes - 1,
+                                            .n_workers = n->ring.n_workers,
+                                            .planned = !n->ring.table.n_nodes,
+                                            .survey = n->ring.survey,
                                             .table = &n->ring.table});
+    if (next)
+        take_plan(n, next);
     if (stop)
         node_step(n, &(struct deploy_event){.kind = DEPLOY_STOP});
     return !stop;

@@ -75,7 +75,7 @@ void offer_write(const struct offer *o, struct frame *f, uint32_t epoch,
 }
 
 void offer_write_plan(struct frame *f, uint32_t epoch, const struct window_table *table, int node,
-                      enum wire_activation activation)
+                      enum wire_activation activation, const struct offer_share *share)
 {
     struct wire_window windows[WIRE_MAX_ROUNDS * WIRE_MAX_NODES];
     struct wire_plan plan = {
@@ -84,12 +84,27 @@ void offer_write_plan(struct frame *f, uint32_t epoch, const struct window_table
         .n_layers = (uint32_t)table->n_layers,
         .node = (uint32_t)node,
         .activation = activation,
+        .slots = share->slots,
+        .memory = share->memory,
     };
     for (int r = 0; r < table->n_rounds; r++)
         for (int i = 0; i < table->n_nodes; i++)
             windows[r * table->n_nodes + i] =
                 (struct wire_window){table->lo[r][i], table->hi[r][i]};
     frame_write_plan(f, epoch, &plan, windows);
+}
+
+void offer_ask(const struct offer *o, struct wire_survey *out)
+{
+    *out = (struct wire_survey){
+        .n_layers = o->head.n_layers,
+        .kv = o->head.kv,
+        .max_batch = o->head.max_batch,
+        .max_sessions = o->head.max_sessions,
+        .max_context = o->head.max_context,
+    };
+    memcpy(out->model, o->head.model, sizeof out->model);
+    memcpy(out->digest, o->head.digest, sizeof out->digest);
 }
 
 int offer_read_plan(struct window_table *table, const struct wire_plan *plan,
@@ -109,13 +124,21 @@ int offer_read_plan(struct window_table *table, const struct wire_plan *plan,
     return windows_check(table, e);
 }
 
-static int other_model(const struct wire_offer *offer, const struct model *m, const char *how,
-                       struct err *e)
+static int other_model(const char *wanted, const struct model *m, const char *how, struct err *e)
 {
     return err_set(e, ERR_FAILED,
                    "the head runs %s, this worker has %s, which is another model (%s); start the "
                    "worker with --model and the same file",
-                   offer->model, model_file(m), how);
+                   wanted, model_file(m), how);
+}
+
+int offer_check_asked(const struct wire_survey *asked, const struct model *m, struct err *e)
+{
+    struct digest digest = model_digest(m);
+    if (memcmp(asked->digest, digest.bytes, sizeof digest.bytes) ||
+        asked->n_layers != (uint32_t)model_hparams(m)->n_layers)
+        return other_model(asked->model, m, "its parameters or vocabulary differ", e);
+    return 0;
 }
 
 int offer_check(const struct wire_offer *offer, const struct wire_layer *layers,
@@ -125,7 +148,7 @@ int offer_check(const struct wire_offer *offer, const struct wire_layer *layers,
     const struct wire_layer *next = layers, *end = layers + offer->n_digests;
     if (memcmp(offer->digest, digest.bytes, sizeof digest.bytes) ||
         offer->n_layers != (uint32_t)model_hparams(m)->n_layers)
-        return other_model(offer, m, "its parameters or vocabulary differ", e);
+        return other_model(offer->model, m, "its parameters or vocabulary differ", e);
     if (table->n_layers != model_hparams(m)->n_layers)
         return err_set(e, ERR_FAILED, "the head's plan is for %d layers, its model has %d",
                        table->n_layers, model_hparams(m)->n_layers);
@@ -141,7 +164,7 @@ int offer_check(const struct wire_offer *offer, const struct wire_layer *layers,
                 return err_set(e, ERR_FAILED, "%s is a slice without layer %d", model_file(m), i);
             snprintf(how, sizeof how, "the weights of layer %d differ", i);
             if (memcmp(next->digest, digest.bytes, sizeof digest.bytes))
-                return other_model(offer, m, how, e);
+                return other_model(offer->model, m, how, e);
         }
     }
     return 0;

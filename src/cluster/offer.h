@@ -16,10 +16,18 @@ void offer_free(struct offer *o);
 // OFFER for `node`: with the digests of its layers.
 void offer_write(const struct offer *o, struct frame *f, uint32_t epoch,
                  const struct window_table *table, int node);
+struct offer_share { // bytes for the receiver; 0: as it finds right
+    uint64_t slots, memory;
+};
 void offer_write_plan(struct frame *f, uint32_t epoch, const struct window_table *table, int node,
-                      enum wire_activation activation);
+                      enum wire_activation activation, const struct offer_share *share);
+
+// SURVEY, but for whom it is sent to.
+void offer_ask(const struct offer *o, struct wire_survey *out);
 
 // ---- The worker's side.
+// Whether this model is the one that is asked about, as far as its parameters and vocabulary tell.
+int offer_check_asked(const struct wire_survey *asked, const struct model *m, struct err *e);
 // A plan that came over the wire, as a table; refuses one that does not cover the layers.
 int offer_read_plan(struct window_table *table, const struct wire_plan *plan,
                     const struct wire_window *windows, struct err *e);

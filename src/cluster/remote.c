@@ -32,11 +32,13 @@ struct remote {
     struct timings *timings;
     pthread_t thread;
     bool started;
+    atomic_bool resting; // the compute thread ends, another will follow
+    atomic_int position; // of the last token that was sent alone
 
     pthread_mutex_t lock;
     struct edges *edges; // under lock, as the next three; NULL in a ring of one
     uint32_t epoch;
-    bool connected, stop;
+    bool connected, stop, loaded;
 
     // The compute thread.
     struct stage stage;
@@ -119,6 +121,8 @@ static void launch(struct remote *r, struct pass *s, struct frame *f, uint32_t e
     int64_t start = clock_ns();
     for (int i = 0; i < b->n_tokens; i++)
         r->tokens[i] = (struct wire_token){b->tokens[i].session, b->tokens[i].pos};
+    if (b->n_tokens == 1)
+        atomic_store(&r->position, (int)b->tokens[0].pos);
     frame_write_pass(f, &v, (uint32_t)r->base.info.hparams->n_embd);
     timings_begin(r->timings, b->pass, b->n_tokens, start);
     float *hidden = activations_get(r->kernels, r->o.activation, v.activations, r->hidden, 0);
@@ -212,7 +216,7 @@ static void *compute_main(void *arg)
 {
     struct remote *r = arg;
     guard_enter();
-    while (!frame_queue_closed(r->queue)) {
+    while (!frame_queue_closed(r->queue) && !atomic_load(&r->resting)) {
         struct frame *f = frame_queue_pop(r->queue, r->held ? NO_FRAME_NS : -1, EDGES_SPIN_NS);
         struct pass_view v;
         struct err e = {0};
@@ -255,7 +259,13 @@ static void remote_release(struct pipeline *p, int64_t handle)
 
 static struct weights_status remote_residency(struct pipeline *p)
 {
-    return weights_status(of(p)->stage.weights);
+    struct remote *r = of(p);
+    struct weights_status s = {0};
+    pthread_mutex_lock(&r->lock);
+    if (r->loaded)
+        s = weights_status(r->stage.weights);
+    pthread_mutex_unlock(&r->lock);
+    return s;
 }
 
 static void remote_free(struct pipeline *p)
@@ -304,7 +314,7 @@ static int allocate(struct remote *r, struct err *e)
                        frame >> 10);
     r->hidden = arena_take(&r->arena, hidden);
     r->tokens = arena_take(&r->arena, tokens);
-    return timings_new(&r->timings, r->table.n_nodes, r->table.n_rounds, e);
+    return 0;
 }
 
 static void describe(struct remote *r)
@@ -316,10 +326,46 @@ static void describe(struct remote *r)
              backend_describe(r->stage.backend), lie);
 }
 
-int remote_load(struct pipeline *p, const struct model *m, struct err *e)
+int remote_shape(struct pipeline *p, const struct window_table *table, int chunk, struct err *e)
+{
+    struct remote *r = of(p);
+    struct timings *t;
+    int rc = timings_new(&t, table->n_nodes, table->n_rounds, e);
+    if (rc)
+        return rc;
+    timings_free(r->timings);
+    r->timings = t;
+    r->table = *table;
+    r->base.info.rounds = table->n_rounds;
+    r->base.info.chunk = chunk;
+    return 0;
+}
+
+// The windows that are loaded go, and with them what the sessions had in the cache.
+static void unload(struct remote *r)
+{
+    if (r->started) {
+        atomic_store(&r->resting, true);
+        frame_queue_wake(r->queue);
+        pthread_join(r->thread, NULL);
+        atomic_store(&r->resting, false);
+        r->started = false;
+    }
+    pthread_mutex_lock(&r->lock);
+    r->loaded = false;
+    pthread_mutex_unlock(&r->lock);
+    stage_close(&r->stage);
+    passes_forget(&r->passes);
+    r->base.info.generation++;
+}
+
+int remote_load(struct pipeline *p, const struct model *m, const struct remote_share *share,
+                struct err *e)
 {
     struct remote *r = of(p);
     const struct local_options *o = &r->o.engine;
+    if (r->stage.shard)
+        unload(r);
     struct stage_options stage = {
         .n_threads = o->n_threads,
         .pin = o->pin,
@@ -333,11 +379,18 @@ int remote_load(struct pipeline *p, const struct model *m, struct err *e)
         .weights = o->weights,
         .reserved = r->passes.arena.size + r->arena.size + frame_pool_bytes(r->pool),
     };
-    CHECK(!r->started);
+    if (share->slots)
+        stage.weights.slots = share->slots;
+    if (share->memory && !stage.weights.memory)
+        stage.weights.memory = share->memory;
+    CHECK(!r->started && r->table.n_nodes);
     int rc = stage_open(&r->stage, m, &r->table, r->table.n_nodes - 1, &stage, e);
     if (rc)
         return rc;
     describe(r);
+    pthread_mutex_lock(&r->lock);
+    r->loaded = true;
+    pthread_mutex_unlock(&r->lock);
     if (pthread_create(&r->thread, NULL, compute_main, r))
         return err_set(e, ERR_NO_MEMORY, "cannot start the compute thread");
     r->started = true;
@@ -353,7 +406,6 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
     if (!r)
         return err_set(e, ERR_NO_MEMORY, "no memory to start the engine");
     r->o = *o;
-    r->table = *o->table;
     r->kernels = kernels_for(engine->isa == ISA_COUNT ? isa_detect() : engine->isa);
     r->base.ops = &remote_ops;
     r->base.info = (struct pipeline_info){
@@ -361,7 +413,6 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
         .max_sessions = engine->max_sessions,
         .max_context = engine->max_context,
         .max_batch = engine->max_batch,
-        .rounds = o->table->n_rounds,
         .kv_pages = engine->kv_pages ? engine->kv_pages
                                      : (engine->max_context + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS *
                                            engine->max_sessions,
@@ -370,6 +421,9 @@ int remote_open(struct pipeline **out, const struct model *m, const struct remot
     int rc = passes_init(&r->passes, &r->base.info, engine->max_outputs, e);
     if (!rc)
         rc = allocate(r, e);
+    if (!rc && o->table)
+        rc = remote_shape(&r->base, o->table, 0, e);
+    snprintf(r->base.info.description, sizeof r->base.info.description, "a ring");
     if (rc) {
         remote_free(&r->base);
         return rc;
@@ -395,6 +449,16 @@ struct timings *remote_timings(struct pipeline *p)
     return of(p)->timings;
 }
 
+void remote_settle(struct pipeline *p)
+{
+    passes_settle(&of(p)->passes);
+}
+
+int remote_position(struct pipeline *p)
+{
+    return atomic_load(&of(p)->position);
+}
+
 const char *remote_isa(const struct pipeline *p)
 {
     return ((const struct remote *)p)->kernels->isa;
@@ -411,12 +475,18 @@ void remote_connect(struct pipeline *p, struct edges *edges, uint32_t epoch)
     frame_queue_wake(r->queue);
 }
 
-void remote_fail(struct pipeline *p, const struct err *why)
+void remote_disconnect(struct pipeline *p)
 {
     struct remote *r = of(p);
     pthread_mutex_lock(&r->lock);
     r->connected = false;
     r->edges = NULL;
     pthread_mutex_unlock(&r->lock);
+}
+
+void remote_fail(struct pipeline *p, const struct err *why)
+{
+    struct remote *r = of(p);
+    remote_disconnect(p);
     passes_fail(&r->passes, why);
 }

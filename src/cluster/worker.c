@@ -9,7 +9,11 @@
 #include "cluster/given_back.h"
 #include "cluster/identity.h"
 #include "cluster/liveness.h"
+#include "cluster/offer.h"
 #include "cluster/pairing.h"
+#include "cluster/profile_wire.h"
+#include "cluster/surveyor.h"
+#include "cluster/whereabouts.h"
 #include "ring/door.h"
 
 #include <pthread.h>
@@ -30,6 +34,7 @@ struct worker {
     uint16_t port;
     struct link_pulse pulse; // the duty's
     struct duty_model model;
+    struct surveyor *surveyor;
 
     struct follow follow;
     struct link *head; // the control link, or NULL
@@ -111,9 +116,11 @@ static int admit(void *ctx, struct link *l, const struct wire_header *header,
     int rc = pairing_same_version(header, hello, why);
     if (rc)
         return rc;
-    if (hello->purpose != WIRE_EDGE)
+    if (hello->purpose == WIRE_JOIN)
         return err_set(why, ERR_DENIED, "this node is a worker; join its head instead");
     frame_name(welcome->name, sizeof welcome->name, w->name);
+    if (hello->purpose == WIRE_PROBE)
+        return surveyor_admit(w->surveyor, l, header, hello, why);
     pthread_mutex_lock(&w->lock);
     rc = w->edges ? edges_admit(w->edges, l, header, hello, why)
                   : err_set(why, ERR_UNREACHABLE, "this worker is in no ring now");
@@ -230,6 +237,8 @@ static void load(struct worker *w)
     };
     struct duty_frames frames = {w->offer, w->plan, w->roster};
     struct err e = {0};
+    surveyor_end(w->surveyor);
+    surveyor_settle(w->surveyor); // the model may be opened anew
     if (duty_new(&w->duty, &o, w->follow.epoch, &frames, &e))
         tell_self(w, MAIL_LOAD_FAILED, &e);
     else
@@ -331,6 +340,91 @@ static void take_roster(struct worker *w, struct frame *f)
     step(w, FOLLOW_OFFERED, epoch_of(f));
 }
 
+// ---- What the head wants to know before it plans.
+
+static void say_profile(struct worker *w, const struct surveyor_answer *a)
+{
+    struct frame *f = take_frame(w);
+    struct wire_profile m = {0};
+    if (a->known)
+        profile_to_wire(&m, &a->machine);
+    if (f)
+        frame_write_profile(f, a->epoch, &m);
+    send_head(w, f);
+}
+
+static void say_result(struct worker *w, const struct surveyor_answer *a)
+{
+    struct frame *f = take_frame(w);
+    struct wire_result m = {.what = WIRE_DISK_RATE, .rate = a->rate};
+    if (a->what == SURVEYED_LINK)
+        m = (struct wire_result){.what = WIRE_LINK_RATE,
+                                 .node = (uint32_t)a->node,
+                                 .latency = a->link.latency,
+                                 .rate = a->link.rate};
+    if (f)
+        frame_write_result(f, a->epoch, &m);
+    send_head(w, f);
+}
+
+static void cannot_tell(struct worker *w, uint32_t epoch, const struct err *why)
+{
+    struct frame *f = take_frame(w);
+    say(w, "cannot take part: %s", why->text);
+    if (f)
+        frame_write_sentence(f, WIRE_NOT_READY, epoch, 0, why->code, why->text);
+    send_head(w, f);
+}
+
+static void surveyed(struct worker *w)
+{
+    struct surveyor_answer a;
+    if (!surveyor_answer(w->surveyor, &a))
+        return;
+    if (a.rc)
+        cannot_tell(w, a.epoch, &a.why);
+    else if (a.what == SURVEYED_PROFILE)
+        say_profile(w, &a);
+    else
+        say_result(w, &a);
+}
+
+static int take_survey(struct worker *w, const struct frame *f, uint32_t epoch, struct err *e)
+{
+    struct wire_survey m;
+    const struct wire_peer *peers;
+    struct err why = {0};
+    int rc = frame_read_survey(&m, &peers, f->bytes, f->size, e);
+    if (rc)
+        return rc;
+    surveyor_settle(w->surveyor);
+    rc = w->duty ? err_set(&why, ERR_FAILED, "it is in a ring") : 0;
+    if (!rc)
+        rc = duty_model_have(&w->model, &why);
+    if (!rc)
+        rc = offer_check_asked(&m, w->model.model, &why);
+    if (!rc)
+        rc = surveyor_begin(w->surveyor, epoch, (int)m.node, peers, (int)m.n_nodes, &why);
+    if (rc)
+        cannot_tell(w, epoch, &why);
+    else
+        surveyor_profile(w->surveyor, w->model.model, &m);
+    return 0;
+}
+
+static int take_measure(struct worker *w, const struct frame *f, struct err *e)
+{
+    struct wire_measure m;
+    int rc = frame_read_measure(&m, f->bytes, f->size, e);
+    if (rc)
+        return rc;
+    if (m.what == WIRE_LINK_RATE)
+        surveyor_link(w->surveyor, &m);
+    else if (w->model.model)
+        surveyor_disk(w->surveyor, w->model.model, (int)m.ms);
+    return 0;
+}
+
 static void take_frame_of_head(struct worker *w, struct frame *f)
 {
     struct wire_header h;
@@ -352,6 +446,14 @@ static void take_frame_of_head(struct worker *w, struct frame *f)
     case WIRE_END:
         take_sentence(w, f, h.epoch);
         break;
+    case WIRE_SURVEY:
+        if (take_survey(w, f, h.epoch, &e))
+            link_close(w->head, &e);
+        break;
+    case WIRE_MEASURE:
+        if (take_measure(w, f, &e))
+            link_close(w->head, &e);
+        break;
     default:
         err_set(&e, ERR_FAILED, "the head sent a message of type %u, which is not a worker's",
                 h.type);
@@ -364,7 +466,13 @@ static void take_frame_of_head(struct worker *w, struct frame *f)
 static void say_have(struct worker *w)
 {
     struct frame *f = take_frame(w);
-    struct wire_have m;
+    struct wire_have m = {0};
+    struct whereabouts here;
+    whereabouts_find(&here, w->o.model_path, w->o.n_threads);
+    memcpy(m.machine, here.machine, sizeof m.machine);
+    memcpy(m.disk, here.disk, sizeof m.disk);
+    m.processors = here.processors;
+    m.of_processors = here.of_processors;
     memset(m.layers, 0xff, sizeof m.layers);
     if (w->o.layers)
         memcpy(m.layers, w->o.layers->bits, sizeof m.layers);
@@ -396,6 +504,7 @@ static void closed(struct worker *w, const struct err *why)
         say(w, "waiting for the head (%s)", text);
     step(w, FOLLOW_HEAD_LOST, 0);
     forget_offer(w);
+    surveyor_end(w->surveyor);
     link_free(w->head);
     w->head = NULL;
     w->open = false;
@@ -428,6 +537,9 @@ static void take_letter(struct worker *w, struct mail *m)
         break;
     case MAIL_PASS_FAILED:
         step(w, FOLLOW_PASS_FAILED, m->epoch);
+        break;
+    case MAIL_SURVEYED:
+        surveyed(w);
         break;
     case MAIL_WOKEN:
         break;
@@ -502,7 +614,19 @@ static int prepare(struct worker *w, struct err *e)
                  .pulse = &w->pulse,
                  .events = {.ctx = w, .admit = admit}},
     };
-    rc = door_open(&w->door, &d, e);
+    struct surveyor_options s = {
+        .identity = w->identity,
+        .mail = w->mail,
+        .folder = w->o.folder,
+        .pool = w->control,
+        .n_threads = w->o.n_threads,
+        .isa = w->o.isa,
+        .pin = w->o.pin,
+        .weights = w->o.weights,
+    };
+    rc = surveyor_new(&w->surveyor, &s, e);
+    if (!rc)
+        rc = door_open(&w->door, &d, e);
     if (!rc)
         w->port = door_port(w->door);
     return rc;
@@ -519,6 +643,7 @@ static void finish(struct worker *w)
         link_free(w->head);
     }
     forget_offer(w);
+    surveyor_free(w->surveyor);
     mailbox_free(w->mail);
     frame_pool_free(w->control);
     duty_model_close(&w->model);

@@ -203,6 +203,16 @@ void passes_settle(struct passes *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+void passes_forget(struct passes *p)
+{
+    struct kv_copy copies[BATCH_MAX_OPS];
+    for (int i = 0; i < p->info->max_sessions; i++) {
+        struct session_op drop = {.kind = SESSION_DROP, .session = (uint32_t)i};
+        struct batch b = {.ops = &drop, .n_ops = 1};
+        kv_apply(p->mirror, &b, copies);
+    }
+}
+
 // ---- The computing thread.
 
 // With the lock held.

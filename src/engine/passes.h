@@ -59,6 +59,9 @@ void passes_cancel(struct passes *p, int64_t handle);
 // Waits until no pass is under way: released ones may still be. Every handle is released.
 void passes_settle(struct passes *p);
 
+// No session has anything in the cache any more. No pass is under way.
+void passes_forget(struct passes *p);
+
 // ---- The computing thread.
 // The oldest that is QUEUED, now RUNNING. NULL: none.
 struct pass *passes_next(struct passes *p);

@@ -72,6 +72,7 @@ struct pipeline_info {
     int chunk;
     int rounds; // of a pass
     int kv_pages;
+    uint32_t generation;   // counts how often every session's cache was lost
     char description[224]; // "cpu avx2, 2 threads" / "ring of 3, k = 2"
 };
 

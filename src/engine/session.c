@@ -27,8 +27,9 @@ struct session {
     size_t n_done, n_sent, n_fed, n_cached, n_reused;
     struct flight flights[PIPELINE_MAX_PASSES]; // oldest first
     int n_flights;
+    uint32_t generation;              // of the pipeline's cache, when this session was last in it
     uint32_t n_prompts, group, chunk; // what passes say about the prompt they belong to
-    struct batch_token *tokens;       // (chunk)
+    struct batch_token *tokens;       // (max_batch), or (o.chunk)
     float *logits;                    // (n_vocab)
     bool has_logits;                  // of token n_done - 1
 };
@@ -44,14 +45,14 @@ int session_new(struct session **out, struct pipeline *p, const struct session_o
         return err_set(e, ERR_NO_MEMORY, "no memory for a conversation");
     s->pipeline = p;
     s->o = *o;
-    if (s->o.chunk <= 0)
-        s->o.chunk = info->chunk;
-    if (s->o.chunk <= 0 || s->o.chunk > info->max_batch)
+    s->generation = info->generation;
+    if (s->o.chunk < 0 || s->o.chunk > info->max_batch)
         s->o.chunk = info->max_batch;
     if (s->o.depth <= 0)
         s->o.depth = PIPELINE_MAX_PASSES;
     size_t ids = (size_t)info->max_context * sizeof *s->ids;
-    size_t tokens = (size_t)s->o.chunk * sizeof *s->tokens;
+    size_t most = (size_t)(s->o.chunk ? s->o.chunk : info->max_batch);
+    size_t tokens = most * sizeof *s->tokens;
     size_t logits = (size_t)info->hparams->n_vocab * sizeof *s->logits;
     if (arena_init(&s->arena, arena_plan(arena_plan(arena_plan(0, ids), tokens), logits))) {
         free(s);
@@ -62,6 +63,26 @@ int session_new(struct session **out, struct pipeline *p, const struct session_o
     s->logits = arena_take(&s->arena, logits);
     *out = s;
     return 0;
+}
+
+// Tokens that are computed together, which may change with the plan of a ring.
+static size_t chunk_tokens(const struct session *s)
+{
+    const struct pipeline_info *info = &s->pipeline->info;
+    int chunk = s->o.chunk ? s->o.chunk : info->chunk;
+    return (size_t)(chunk > 0 && chunk < info->max_batch ? chunk : info->max_batch);
+}
+
+// When the pipeline has lost what it had of everybody, the tokens are here still, to be computed
+// again.
+static void notice_loss(struct session *s)
+{
+    if (s->generation == s->pipeline->info.generation)
+        return;
+    CHECK(!s->n_flights);
+    s->generation = s->pipeline->info.generation;
+    s->n_done = s->n_sent = s->n_fed = s->n_cached = 0;
+    s->has_logits = false;
 }
 
 // An empty pass that carries one operation.
@@ -76,6 +97,7 @@ void session_free(struct session *s)
     if (!s)
         return;
     session_cancel(s);
+    notice_loss(s);
     if (s->n_cached) {
         struct session_op drop = {.kind = SESSION_DROP, .session = s->o.id};
         int64_t handle = submit_op(s, &drop, NULL);
@@ -141,6 +163,7 @@ int session_feed(struct session *s, const int32_t *ids, size_t n, struct err *e)
     CHECK(n >= 1 && !s->n_flights);
     if (rc)
         return rc;
+    notice_loss(s);
     while (common < n && common < s->n_done && s->ids[common] == ids[common])
         common++;
     bool nothing_new = common == n && s->n_done == n && s->has_logits;
@@ -204,7 +227,7 @@ int session_submit(struct session *s, struct err *e)
     if (!left || s->n_flights == s->o.depth)
         return 0;
     guard_enter();
-    size_t chunks = (left + (size_t)s->o.chunk - 1) / (size_t)s->o.chunk;
+    size_t chunks = (left + chunk_tokens(s) - 1) / chunk_tokens(s);
     int rc = submit_chunk(s, (left + chunks - 1) / chunks, chunks_behind(s, chunks), e);
     guard_leave();
     if (rc < 0) // what was refused is not part of the conversation
@@ -266,7 +289,7 @@ int session_prompt(struct session *s, const int32_t *ids, size_t n, session_prog
 
 int session_append(struct session *s, int32_t id, struct err *e)
 {
-    CHECK(!s->n_flights);
+    CHECK(!s->n_flights && s->generation == s->pipeline->info.generation);
     if (!session_room(s))
         return err_set(e, ERR_NO_MEMORY,
                        "the context of %d tokens is full; use a larger --ctx for longer answers",
@@ -305,7 +328,8 @@ int session_fork(struct session *s, const struct session *from, size_t n, struct
     struct session_op fork = {
         .kind = SESSION_FORK, .session = s->o.id, .other = from->o.id, .pos = (uint32_t)n};
     CHECK(s != from && s->pipeline == from->pipeline && !s->n_flights && !from->n_flights);
-    CHECK(n <= from->n_done);
+    CHECK(n <= from->n_done && from->generation == s->pipeline->info.generation);
+    notice_loss(s);
     int64_t handle = submit_op(s, &fork, e);
     if (handle < 0)
         return (int)handle;

@@ -62,6 +62,12 @@ int frame_read_plan(struct wire_plan *out, const struct wire_window **windows, c
 int frame_read_roster(struct wire_roster *out, const struct wire_peer **peers, const void *data,
                       size_t size, struct err *e);
 int frame_read_have(struct wire_have *out, const void *data, size_t size, struct err *e);
+int frame_read_survey(struct wire_survey *out, const struct wire_peer **peers, const void *data,
+                      size_t size, struct err *e);
+int frame_read_profile(struct wire_profile *out, const void *data, size_t size, struct err *e);
+int frame_read_measure(struct wire_measure *out, const void *data, size_t size, struct err *e);
+int frame_read_result(struct wire_result *out, const void *data, size_t size, struct err *e);
+int frame_read_ping(struct wire_ping *out, const void *data, size_t size, struct err *e);
 int frame_read_ready(struct wire_ready *out, const void *data, size_t size, struct err *e);
 int frame_read_heartbeat(struct wire_heartbeat *out, const void *data, size_t size, struct err *e);
 int frame_read_timing(struct wire_timing *out, const struct wire_time **times, const void *data,
@@ -94,6 +100,13 @@ void frame_write_plan(struct frame *f, uint32_t epoch, const struct wire_plan *m
 void frame_write_roster(struct frame *f, uint32_t epoch, const struct wire_roster *m,
                         const struct wire_peer *peers);
 void frame_write_have(struct frame *f, const struct wire_have *m);
+void frame_write_survey(struct frame *f, uint32_t epoch, const struct wire_survey *m,
+                        const struct wire_peer *peers);
+void frame_write_profile(struct frame *f, uint32_t epoch, const struct wire_profile *m);
+void frame_write_measure(struct frame *f, uint32_t epoch, const struct wire_measure *m);
+void frame_write_result(struct frame *f, uint32_t epoch, const struct wire_result *m);
+// With m->bytes behind it.
+void frame_write_ping(struct frame *f, const struct wire_ping *m);
 void frame_write_ready(struct frame *f, uint32_t epoch, const struct wire_ready *m);
 void frame_write_heartbeat(struct frame *f, const struct wire_heartbeat *m);
 void frame_write_timing(struct frame *f, uint32_t epoch, const struct wire_timing *m,

@@ -16,7 +16,9 @@ static const char *const type_names[WIRE_TYPE_COUNT] = {
     [WIRE_FAILED] = "FAILED",       [WIRE_GO] = "GO",
     [WIRE_LINKED] = "LINKED",       [WIRE_END] = "END",
     [WIRE_LEAVE] = "LEAVE",         [WIRE_PASS] = "PASS",
-    [WIRE_HAVE] = "HAVE",
+    [WIRE_HAVE] = "HAVE",           [WIRE_SURVEY] = "SURVEY",
+    [WIRE_PROFILE] = "PROFILE",     [WIRE_MEASURE] = "MEASURE",
+    [WIRE_MEASURED] = "MEASURED",   [WIRE_PING] = "PING",
 };
 
 static int malformed(struct err *e, enum wire_type type, const char *what)
@@ -134,7 +136,7 @@ int frame_read_hello(struct wire_header *header, struct wire_hello *out, const v
         memcpy(out->build, m.build, sizeof m.build);
         return 0;
     }
-    if (m.purpose != WIRE_JOIN && m.purpose != WIRE_EDGE)
+    if (m.purpose != WIRE_JOIN && m.purpose != WIRE_EDGE && m.purpose != WIRE_PROBE)
         return malformed(e, WIRE_HELLO, "its purpose");
     if (!name_valid(m.name, sizeof m.name))
         return malformed(e, WIRE_HELLO, "its name");
@@ -222,6 +224,11 @@ int frame_read_offer(struct wire_offer *out, const struct wire_layer **layers, c
     return 0;
 }
 
+static bool amount_valid(uint64_t amount)
+{
+    return amount <= UINT64_C(1) << WIRE_MAX_BITS;
+}
+
 int frame_read_plan(struct wire_plan *out, const struct wire_window **windows, const void *data,
                     size_t size, struct err *e)
 {
@@ -241,6 +248,8 @@ int frame_read_plan(struct wire_plan *out, const struct wire_window **windows, c
     for (size_t i = 0; i < n; i++)
         if (w[i].lo > w[i].hi || w[i].hi > m.n_layers)
             return malformed(e, WIRE_PLAN, "a window");
+    if (!amount_valid(m.slots) || !amount_valid(m.memory))
+        return malformed(e, WIRE_PLAN, "its amounts of memory");
     *out = m;
     *windows = w;
     return 0;
@@ -257,6 +266,17 @@ static bool peer_valid(const struct wire_peer *p)
     return true;
 }
 
+// Nodes behind the first part, all of them good; else NULL.
+static const struct wire_peer *peers_of(const struct wire_header *h, const void *data, size_t first,
+                                        uint32_t n)
+{
+    const struct wire_peer *p = rest(h, data, first, n, sizeof *p);
+    for (uint32_t i = 0; p && i < n; i++)
+        if (!peer_valid(&p[i]))
+            return NULL;
+    return p;
+}
+
 int frame_read_roster(struct wire_roster *out, const struct wire_peer **peers, const void *data,
                       size_t size, struct err *e)
 {
@@ -267,20 +287,12 @@ int frame_read_roster(struct wire_roster *out, const struct wire_peer **peers, c
         return rc;
     if (m.n_nodes == 0 || m.n_nodes > WIRE_MAX_NODES)
         return malformed(e, WIRE_ROSTER, "its number of nodes");
-    const struct wire_peer *p = rest(&h, data, sizeof m, m.n_nodes, sizeof *p);
+    const struct wire_peer *p = peers_of(&h, data, sizeof m, m.n_nodes);
     if (!p)
-        return malformed(e, WIRE_ROSTER, "the length of its list");
-    for (uint32_t i = 0; i < m.n_nodes; i++)
-        if (!peer_valid(&p[i]))
-            return malformed(e, WIRE_ROSTER, "a node's entry");
+        return malformed(e, WIRE_ROSTER, "its list of nodes");
     *out = m;
     *peers = p;
     return 0;
-}
-
-static bool amount_valid(uint64_t amount)
-{
-    return amount <= UINT64_C(1) << WIRE_MAX_BITS;
 }
 
 int frame_read_ready(struct wire_ready *out, const void *data, size_t size, struct err *e)
@@ -310,6 +322,115 @@ int frame_read_have(struct wire_have *out, const void *data, size_t size, struct
         return rc;
     if (h.size != sizeof m)
         return malformed(e, WIRE_HAVE, "its size");
+    if (m.processors > m.of_processors || m.of_processors > WIRE_MAX_HUNDREDTHS)
+        return malformed(e, WIRE_HAVE, "its processors");
+    *out = m;
+    return 0;
+}
+
+int frame_read_survey(struct wire_survey *out, const struct wire_peer **peers, const void *data,
+                      size_t size, struct err *e)
+{
+    struct wire_header h;
+    struct wire_survey m;
+    int rc = part(&h, WIRE_SURVEY, data, size, &m, sizeof m, e);
+    if (rc)
+        return rc;
+    if (!name_valid(m.model, sizeof m.model))
+        return malformed(e, WIRE_SURVEY, "the model's name");
+    if (m.n_layers == 0 || m.n_layers > WIRE_MAX_LAYERS || m.kv >= WIRE_KV_COUNT ||
+        m.max_batch == 0 || m.max_batch > WIRE_MAX_TOKENS || m.max_sessions == 0 ||
+        m.max_sessions > WIRE_MAX_SESSIONS || m.max_context == 0 ||
+        m.max_context > WIRE_MAX_CONTEXT || m.known > 1)
+        return malformed(e, WIRE_SURVEY, "what it asks for is beyond the limits");
+    if (m.n_nodes < 2 || m.n_nodes > WIRE_MAX_NODES || m.node >= m.n_nodes - 1)
+        return malformed(e, WIRE_SURVEY, "its number of nodes");
+    const struct wire_peer *p = peers_of(&h, data, sizeof m, m.n_nodes);
+    if (!p)
+        return malformed(e, WIRE_SURVEY, "its list of nodes");
+    *out = m;
+    *peers = p;
+    return 0;
+}
+
+static bool numbers_valid(const double *x, size_t n)
+{
+    const double most = (double)(UINT64_C(1) << WIRE_MAX_BITS);
+    for (size_t i = 0; i < n; i++)
+        if (!(x[i] >= 0 && x[i] <= most)) // NaN is neither
+            return false;
+    return true;
+}
+
+static bool speed_valid(const struct wire_speed *s)
+{
+    const double rest[] = {s->layer, s->token, s->attend, s->launch};
+    return numbers_valid(&s->product[0][0][0], sizeof s->product / sizeof(double)) &&
+           numbers_valid(rest, sizeof rest / sizeof *rest);
+}
+
+int frame_read_profile(struct wire_profile *out, const void *data, size_t size, struct err *e)
+{
+    struct wire_header h;
+    struct wire_profile m;
+    int rc = part(&h, WIRE_PROFILE, data, size, &m, sizeof m, e);
+    if (rc)
+        return rc;
+    const double rates[] = {m.disk, m.copy};
+    if (h.size != sizeof m || m.known > 1)
+        return malformed(e, WIRE_PROFILE, "its size");
+    if (!amount_valid(m.memory) || !amount_valid(m.base) || !amount_valid(m.vram))
+        return malformed(e, WIRE_PROFILE, "its memory");
+    if (!numbers_valid(rates, 2) || !speed_valid(&m.cpu) || !speed_valid(&m.gpu))
+        return malformed(e, WIRE_PROFILE, "a number that cannot be");
+    *out = m;
+    return 0;
+}
+
+int frame_read_measure(struct wire_measure *out, const void *data, size_t size, struct err *e)
+{
+    struct wire_header h;
+    struct wire_measure m;
+    int rc = part(&h, WIRE_MEASURE, data, size, &m, sizeof m, e);
+    if (rc)
+        return rc;
+    if (h.size != sizeof m || (m.what != WIRE_LINK_RATE && m.what != WIRE_DISK_RATE))
+        return malformed(e, WIRE_MEASURE, "its size or kind");
+    if (m.node >= WIRE_MAX_NODES || m.small > m.large || m.large > WIRE_MAX_PROBE ||
+        m.ms > WIRE_MAX_READ_MS)
+        return malformed(e, WIRE_MEASURE, "what it asks for is beyond the limits");
+    *out = m;
+    return 0;
+}
+
+int frame_read_result(struct wire_result *out, const void *data, size_t size, struct err *e)
+{
+    struct wire_header h;
+    struct wire_result m;
+    int rc = part(&h, WIRE_MEASURED, data, size, &m, sizeof m, e);
+    if (rc)
+        return rc;
+    const double numbers[] = {m.latency, m.rate};
+    if (h.size != sizeof m || (m.what != WIRE_LINK_RATE && m.what != WIRE_DISK_RATE) ||
+        m.node >= WIRE_MAX_NODES)
+        return malformed(e, WIRE_MEASURED, "its size or kind");
+    if (!numbers_valid(numbers, 2))
+        return malformed(e, WIRE_MEASURED, "a number that cannot be");
+    *out = m;
+    return 0;
+}
+
+int frame_read_ping(struct wire_ping *out, const void *data, size_t size, struct err *e)
+{
+    struct wire_header h;
+    struct wire_ping m;
+    int rc = part(&h, WIRE_PING, data, size, &m, sizeof m, e);
+    if (rc)
+        return rc;
+    if (h.size - sizeof m != m.bytes)
+        return malformed(e, WIRE_PING, "its size");
+    if (m.kind >= WIRE_PING_COUNT)
+        return malformed(e, WIRE_PING, "its kind");
     *out = m;
     return 0;
 }

@@ -88,6 +88,41 @@ void frame_write_roster(struct frame *f, uint32_t epoch, const struct wire_roste
     fill(f, header_of(WIRE_ROSTER, epoch), m, sizeof *m, peers, m->n_nodes * sizeof *peers);
 }
 
+void frame_write_survey(struct frame *f, uint32_t epoch, const struct wire_survey *m,
+                        const struct wire_peer *peers)
+{
+    CHECK(m->n_nodes <= WIRE_MAX_NODES);
+    fill(f, header_of(WIRE_SURVEY, epoch), m, sizeof *m, peers, m->n_nodes * sizeof *peers);
+}
+
+void frame_write_profile(struct frame *f, uint32_t epoch, const struct wire_profile *m)
+{
+    fill(f, header_of(WIRE_PROFILE, epoch), m, sizeof *m, NULL, 0);
+}
+
+void frame_write_measure(struct frame *f, uint32_t epoch, const struct wire_measure *m)
+{
+    fill(f, header_of(WIRE_MEASURE, epoch), m, sizeof *m, NULL, 0);
+}
+
+void frame_write_result(struct frame *f, uint32_t epoch, const struct wire_result *m)
+{
+    fill(f, header_of(WIRE_MEASURED, epoch), m, sizeof *m, NULL, 0);
+}
+
+void frame_write_ping(struct frame *f, const struct wire_ping *m)
+{
+    uint32_t bytes = m->bytes;
+    fill(f, header_of(WIRE_PING, 0), m, sizeof *m, NULL, 0);
+    CHECK(bytes <= f->capacity - f->size && f->size + bytes <= WIRE_MAX_CONTROL);
+    struct wire_header h;
+    memcpy(&h, f->bytes, sizeof h);
+    h.size += bytes;
+    memcpy(f->bytes, &h, sizeof h);
+    memset(f->bytes + f->size, 0x5a, bytes);
+    f->size += bytes;
+}
+
 void frame_write_ready(struct frame *f, uint32_t epoch, const struct wire_ready *m)
 {
     fill(f, header_of(WIRE_READY, epoch), m, sizeof *m, NULL, 0);

@@ -5,8 +5,8 @@
 // is never a pointer, an op-code of a computation, a path or a shape: the receiver derives each
 // size from its own copy of the model and compares.
 //
-// Control links carry everything but WIRE_PASS; pass links carry HELLO, WELCOME, REFUSE, HEARTBEAT,
-// LEAVE and WIRE_PASS.
+// Control links carry everything but WIRE_PASS and WIRE_PING; pass links carry HELLO, WELCOME,
+// REFUSE, HEARTBEAT, LEAVE and WIRE_PASS, those that are only measured WIRE_PING instead.
 #pragma once
 
 #include "net/sockets.h"
@@ -15,7 +15,7 @@
 
 enum {
     WIRE_MAGIC = 0x4f444e52, // "RNDO"
-    WIRE_VERSION = 3,
+    WIRE_VERSION = 4,
 
     WIRE_MAX_NODES = 32,
     WIRE_MAX_ROUNDS = 64,
@@ -33,6 +33,10 @@ enum {
     WIRE_MAX_CONTROL = 1 << 16, // bytes of any frame but WIRE_PASS, header included
     WIRE_NAME = 32,             // names: printable ASCII, NUL-padded, the last byte is NUL
     WIRE_BUILD = 16,
+    WIRE_TYPES = 40,               // weight types of a profile
+    WIRE_MAX_PROBE = 1 << 20,      // bytes by which a link's rate is measured
+    WIRE_MAX_HUNDREDTHS = 1 << 20, // of processors
+    WIRE_MAX_READ_MS = 1000,       // that a disk is measured together with others
 
     RING_MAX_PASSES = 8, // in flight; every queue and pool has room for that many frames
 };
@@ -55,6 +59,11 @@ enum wire_type {
     WIRE_LEAVE,     // both: I go, a sentence
     WIRE_PASS,      // pass links only
     WIRE_HAVE,      // worker: the layers that its file has; the first frame after WELCOME
+    WIRE_SURVEY,    // head: what can you do with this model? and who else is asked
+    WIRE_PROFILE,   // worker: that
+    WIRE_MEASURE,   // head: measure the way to another node, or your disk while others read
+    WIRE_MEASURED,  // worker: what came of it
+    WIRE_PING,      // links of WIRE_PROBE only: bytes to and fro
     WIRE_TYPE_COUNT,
 };
 
@@ -78,6 +87,7 @@ _Static_assert(sizeof(struct wire_header) == 32, "wire");
 enum wire_purpose {
     WIRE_JOIN = 1, // a worker's control link to the head
     WIRE_EDGE,     // the ring's edge from node header.node, under header.epoch
+    WIRE_PROBE,    // the way from node header.node of the survey header.epoch is measured
 };
 
 struct wire_hello {
@@ -111,8 +121,12 @@ _Static_assert(sizeof(struct wire_sentence) == 504, "wire");
 
 struct wire_have {
     uint8_t layers[WIRE_MAX_LAYERS / 8]; // layer i is bit i % 8 of byte i / 8
+    // The beginnings of digests: equal on nodes of one machine, and of files on one disk.
+    uint8_t machine[16], disk[16];
+    // Hundredths of a processor: that the node may use, and that the machine has.
+    uint32_t processors, of_processors;
 };
-_Static_assert(sizeof(struct wire_have) == 128, "wire");
+_Static_assert(sizeof(struct wire_have) == 168, "wire");
 
 enum wire_activation { WIRE_F32, WIRE_F16, WIRE_ACTIVATION_COUNT };
 enum wire_kv { WIRE_KV_F32, WIRE_KV_F16, WIRE_KV_Q8_0, WIRE_KV_COUNT };
@@ -140,8 +154,11 @@ struct wire_plan { // its epoch is the header's
     uint32_t node;       // the receiver's index; the head is n_nodes - 1
     uint32_t activation; // enum wire_activation
     uint32_t zero[3];
+    // Bytes for the receiver: of the slots that streamed parts come through, and of all that it
+    // takes. 0: as it finds right.
+    uint64_t slots, memory;
 };
-_Static_assert(sizeof(struct wire_plan) == 32, "wire");
+_Static_assert(sizeof(struct wire_plan) == 48, "wire");
 
 struct wire_window { // (n_rounds, n_nodes) behind wire_plan
     uint16_t lo, hi;
@@ -172,6 +189,65 @@ struct wire_ready {
     uint64_t resident_bytes, streamed_bytes, slot_bytes;
 };
 _Static_assert(sizeof(struct wire_ready) == 56, "wire");
+
+// ---- Before a plan is made: what the nodes can do.
+
+struct wire_survey {
+    char model[64];     // as in wire_offer, and the next
+    uint8_t digest[32]; // hyper-parameters and vocabulary
+    uint32_t n_layers;
+    uint32_t kv; // enum wire_kv
+    uint32_t max_batch, max_sessions, max_context;
+    uint32_t known;   // 1: only what was measured before, nobody waits for more
+    uint32_t node;    // the receiver's index among those that are asked; the head is n_nodes - 1
+    uint32_t n_nodes; // wire_peer entries behind this
+};
+_Static_assert(sizeof(struct wire_survey) == 128, "wire");
+
+// As plan/profile.h's plan_speed and plan_machine. Every number is finite and not negative.
+struct wire_speed {
+    double product[2][WIRE_TYPES][3];
+    double layer, token, attend, launch;
+};
+_Static_assert(sizeof(struct wire_speed) == 1952, "wire");
+
+struct wire_profile {
+    uint64_t memory, base, vram;
+    double disk, copy;
+    uint32_t known; // 0: nothing was measured before, and the rest is zero
+    uint32_t zero;
+    struct wire_speed cpu, gpu;
+};
+_Static_assert(sizeof(struct wire_profile) == 3952, "wire");
+
+enum wire_measured { WIRE_LINK_RATE = 1, WIRE_DISK_RATE };
+
+struct wire_measure {
+    uint32_t what;  // enum wire_measured
+    uint32_t node;  // LINK_RATE: the way to this node of the survey
+    uint32_t small; // LINK_RATE: bytes of a message by which the latency is measured,
+    uint32_t large; // and of one for the rate; <= WIRE_MAX_PROBE
+    uint32_t ms;    // DISK_RATE: how long
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct wire_measure) == 24, "wire");
+
+struct wire_result {
+    uint32_t what, node; // as in wire_measure
+    double latency;      // LINK_RATE: seconds, from compute loop to compute loop
+    double rate;         // bytes a second; 0: not reached, or cannot be read so
+};
+_Static_assert(sizeof(struct wire_result) == 24, "wire");
+
+enum wire_ping_kind { WIRE_PING_DATA, WIRE_PING_CALL, WIRE_PING_ANSWER, WIRE_PING_COUNT };
+
+struct wire_ping {   // `bytes` of anything behind it
+    uint32_t kind;   // DATA is swallowed, a CALL comes back as it is, as an ANSWER
+    uint32_t number; // of the call
+    uint32_t bytes;
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct wire_ping) == 16, "wire");
 
 // ---- While it runs.
 

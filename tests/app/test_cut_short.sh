@@ -91,7 +91,7 @@ an_answer_goes_on_when_its_file_is_replaced() {
 start_head() {
     rm -f "$tap_folder/token" "$tap_folder/out"
     RONDO_STATE=$tap_folder/head timeout 120 "$RONDO" run "$good" "a b" --raw --temp 0 -n "$1" \
-        --ctx 4096 --threads 1 --workers 1 --name head --listen "127.0.0.1:$2" \
+        --ctx 4096 --threads 1 --workers 1 --even --name head --listen "127.0.0.1:$2" \
         --token-file "$tap_folder/token" >"$tap_folder/out" 2>"$tap_folder/head.log" &
     pid[head]=$!
 }

@@ -99,7 +99,7 @@ wrong_words_are_sentences() {
 tokens_are_listed_expired_and_revoked() {
     trap end_all EXIT
     export RONDO_STATE=$tap_folder/head
-    start_head --workers 2
+    start_head --workers 2 --even
     start_worker alpha
     until_true joined alpha
     "$RONDO" token list

@@ -42,7 +42,7 @@ without_a_head_there_is_a_sentence() {
 
 it_shows_who_has_joined_and_then_the_ring() {
     trap end_all EXIT
-    start_head desk --workers 2 --rounds 2 -n 100000 --ctx-shift --ctx 256
+    start_head desk --workers 2 --even --rounds 2 -n 100000 --ctx-shift --ctx 256
     until_true nodes_say "^head ${pid[desk]}: demo, waiting for workers; 2 workers wanted$"
     start_worker alpha desk
     until_true nodes_say '^  worker alpha: waiting$'
@@ -70,8 +70,8 @@ it_shows_who_has_joined_and_then_the_ring() {
 
 several_heads_are_told_apart_and_dead_ones_forgotten() {
     trap end_all EXIT
-    start_head one --workers 1
-    start_head two --workers 1
+    start_head one --workers 1 --even
+    start_head two --workers 1 --even
     until_true nodes_say "^head ${pid[two]}: demo, waiting"
     until_true nodes_say "^head ${pid[one]}: demo, waiting"
     [ "$(grep -c '^head' "$tap_folder/nodes.log")" -eq 2 ]
@@ -88,14 +88,14 @@ the_runtime_folder_is_used_where_there_is_one() {
     mkdir -m 700 "$tap_folder/runtime"
     unset RONDO_STATE
     export XDG_RUNTIME_DIR=$tap_folder/runtime XDG_STATE_HOME=$tap_folder
-    start_head one --workers 1
+    start_head one --workers 1 --even
     until_true [ -S "$tap_folder/runtime/rondo/head-${pid[one]}.sock" ]
     nodes_say "^head ${pid[one]}: "
 }
 
 a_stuck_client_harms_nobody() {
     trap end_all EXIT
-    start_head one --workers 1
+    start_head one --workers 1 --even
     until_true nodes_say "^head ${pid[one]}: "
     # Connects and reads nothing, for as long as the test lasts.
     python3 - "$RONDO_STATE/head-${pid[one]}.sock" <<'PYTHON' &
@@ -112,7 +112,7 @@ PYTHON
 
 the_trace_has_every_node() {
     trap end_all EXIT
-    start_head desk --workers 1 -n 8 --trace "$tap_folder/trace.json"
+    start_head desk --workers 1 --even -n 8 --trace "$tap_folder/trace.json"
     start_worker alpha desk
     wait "${pid[desk]}"
     grep -q '^one token in ' "$tap_folder/desk.log"

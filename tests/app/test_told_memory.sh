@@ -51,7 +51,7 @@ amounts_that_make_no_sense_are_refused() {
 start_head() {
     rm -f "$tap_folder/token"
     RONDO_STATE=$tap_folder/head "$RONDO" run "$model" "a b" --raw --temp 0 -n 8 --ctx 256 --threads 1 \
-        --workers 1 --name kitchen --listen 127.0.0.1:0 --token-file "$tap_folder/token" "$@" \
+        --workers 1 --even --name kitchen --listen 127.0.0.1:0 --token-file "$tap_folder/token" "$@" \
         >"$tap_folder/out" 2>"$tap_folder/head.log" &
     pid[head]=$!
     until_true [ -s "$tap_folder/token" ]

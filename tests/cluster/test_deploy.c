@@ -43,7 +43,8 @@ struct sim {
     int n_events;
     struct sim_worker workers[N_WORKERS];
     struct deploy head;
-    bool head_alive, chaos;
+    bool head_alive, chaos, planned;
+    int n_in_ring; // as planned last
     int head_life, n_wanted, connections;
     int member_conn[MEMBERSHIP_MAX], member_worker[MEMBERSHIP_MAX];
     int starts;
@@ -152,16 +153,20 @@ static void check_start(struct sim *s)
 
 static void head_act(struct sim *s, const struct deploy_actions *a)
 {
-    uint32_t epoch = s->head.members.epoch;
     for (int i = 0; i < a->n; i++) {
+        uint32_t epoch = a->list[i].epoch;
         int member = a->list[i].member, w = member < 0 ? -1 : s->member_worker[member];
         // A worker that died stays with its member until the head learns of it.
         bool there = w >= 0 && s->workers[w].alive && s->workers[w].conn == s->member_conn[member];
         switch (a->list[i].kind) {
+        case DEPLOY_DO_SURVEY:
+            post(s, (struct sim_event){soon(s, 2000), 0, TO_HEAD, -1, DEPLOY_SURVEYED, -1, epoch});
+            break;
         case DEPLOY_DO_MAKE:
+            break;
+        case DEPLOY_DO_REST:
         case DEPLOY_DO_CLOSE:
-            if (a->list[i].kind == DEPLOY_DO_CLOSE)
-                lose_edges(s, epoch);
+            lose_edges(s, epoch);
             break;
         case DEPLOY_DO_OFFER:
             if (there)
@@ -200,6 +205,8 @@ static void new_head(struct sim *s)
     s->head_alive = true;
     s->head_life++;
     s->n_wanted = 1 + (int)rng_below(&s->rng, s->chaos ? N_WORKERS : N_WORKERS - 1);
+    s->n_in_ring = s->n_wanted;
+    s->planned = rng_below(&s->rng, 2);
     memset(s->member_conn, 0, sizeof s->member_conn);
 }
 
@@ -299,6 +306,29 @@ static void deliver_to_worker(struct sim *s, const struct sim_event *e)
     worker_event(s, e->worker, (enum follow_event_kind)e->kind, e->epoch);
 }
 
+// Some of those who were asked, in another order; nobody but the head at times.
+static void plan(struct sim *s)
+{
+    static struct window_table t;
+    struct membership *m = &s->head.members;
+    int members[MEMBERSHIP_MAX], n = 0, most = 0;
+    for (int state = MEMBER_PAIRED; state <= MEMBER_RUNNING;
+         state += MEMBER_RUNNING - MEMBER_PAIRED)
+        most += membership_list(m, (enum member_state)state, members + most, MEMBERSHIP_MAX - most);
+    most = most < s->n_wanted ? most : s->n_wanted;
+    n = (int)rng_below(&s->rng, (uint64_t)most + 1);
+    for (int i = 0; i < n / 2; i++) {
+        int other = members[i];
+        members[i] = members[n - 1 - i];
+        members[n - 1 - i] = other;
+    }
+    t.n_nodes = n + 1;
+    uint32_t before = m->epoch;
+    head_event(s, (struct deploy_event){.kind = DEPLOY_PLANNED, .table = &t, .members = members});
+    assert_int_equal(m->epoch, before + 1); // nobody has left between the question and the answer
+    s->n_in_ring = n;
+}
+
 static void misfortune(struct sim *s)
 {
     int w = (int)rng_below(&s->rng, N_WORKERS);
@@ -313,6 +343,9 @@ static void misfortune(struct sim *s)
         new_head(s);
     else if (dice < 44 && s->workers[w].alive && s->workers[w].f.state == FOLLOW_RUNNING)
         worker_event(s, w, FOLLOW_PASS_FAILED, s->workers[w].f.epoch);
+    else if (dice < 50 && dice > 45 && s->head_alive && s->planned &&
+             s->head.phase == DEPLOY_RUNNING)
+        plan(s); // anew
     else if (dice == 45 && s->head_alive)
         head_event(s, (struct deploy_event){.kind = DEPLOY_STOP});
 }
@@ -325,7 +358,12 @@ static void tick(struct sim *s)
         if (s->workers[w].alive)
             worker_event(s, w, FOLLOW_TICK, 0);
     if (s->head_alive && s->head.phase == DEPLOY_IDLE)
-        head_event(s, (struct deploy_event){.kind = DEPLOY_BEGIN, .n_workers = s->n_wanted});
+        head_event(s, (struct deploy_event){.kind = DEPLOY_BEGIN,
+                                            .n_workers = s->n_wanted,
+                                            .planned = s->planned,
+                                            .survey = s->planned || rng_below(&s->rng, 2)});
+    if (s->head_alive && s->head.phase == DEPLOY_PLANNING)
+        plan(s);
     if (s->head_alive)
         head_event(s, (struct deploy_event){.kind = DEPLOY_TICK});
     post(s, (struct sim_event){s->now_ns + TICK_MS * (int64_t)MS, 0, TICKS, 0, 0, 0, 0});
@@ -377,7 +415,7 @@ static void check_settled(struct sim *s, uint64_t seed)
                      (int)f->state);
         }
     }
-    assert_int_equal(running, s->n_wanted);
+    assert_int_equal(running, s->planned ? s->n_in_ring : s->n_wanted);
 }
 
 static int simulate(uint64_t seed)

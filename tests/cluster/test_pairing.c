@@ -178,8 +178,8 @@ static void another_version_is_told_both(void **state)
     meet(&m);
     m.header.version = WIRE_VERSION + 1;
     strcpy(m.hello.build, "9.9.9");
-    assert_refused(&m, MADE + 1, "9.9.9 with protocol version 4");
-    assert_refused(&m, MADE + 1, RONDO_VERSION " with protocol version 3");
+    assert_refused(&m, MADE + 1, "9.9.9 with protocol version 5");
+    assert_refused(&m, MADE + 1, RONDO_VERSION " with protocol version 4");
     meet(&m);
     m.hello.purpose = WIRE_EDGE; // the head's door to workers is not the ring's
     assert_refused(&m, MADE + 1, "ring");

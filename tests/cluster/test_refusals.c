@@ -218,10 +218,10 @@ static void another_protocol_version_is_refused_on_both_sides(void **state)
     log_begin();
     assert_ok(link_dial(&end.link, &to, &o, &e), &e);
     wire_end_wait(&end, &end.closed, 1);
-    log_await("protocol version 3");
+    log_await("protocol version 4");
     log_end();
     node_close(head);
-    assert_contains(end.why.text, "protocol version 3");
+    assert_contains(end.why.text, "protocol version 4");
     wire_end_fini(&end);
     tls_identity_free(id);
 }
@@ -414,8 +414,8 @@ static void a_worker_that_hangs_ends_the_answer(void **state)
     control.hello = (struct wire_hello){.purpose = WIRE_JOIN, .port = door_port(door)};
     frame_name(control.hello.name, sizeof control.hello.name, "sloth");
     assert_ok(link_dial(&control.link, &to, &o, &e), &e);
-    struct wire_have have;
-    memset(&have, 0xff, sizeof have);
+    struct wire_have have = {0};
+    memset(have.layers, 0xff, sizeof have.layers);
     struct frame *f = frame_take(control.pool);
     frame_write_have(f, &have);
     send_frame(&control, f);

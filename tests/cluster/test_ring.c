@@ -143,7 +143,7 @@ static void a_ring_of_one_hands_its_frames_to_itself(void **state)
         struct pipeline *p;
         struct err e = {0};
         assert_ok(remote_open(&p, f.model, &o, &e), &e);
-        assert_ok(remote_load(p, f.model, &e), &e);
+        assert_ok(remote_load(p, f.model, &(struct remote_share){0}, &e), &e);
         remote_connect(p, NULL, 1);
         check_pipeline(p);
         p->ops->free(p);

@@ -80,7 +80,7 @@ start_head() {
     rm -f "$tap_folder/token"
     # No function here: the process must be the one that $! names.
     RONDO_STATE=$tap_folder/head ip netns exec "$(ns head)" "$RONDO" run "$tap_folder/model.gguf" "Once" --raw --temp 0 --seed 1 \
-        --threads 1 --workers "$workers" --rounds 2 --name head -n "$tokens" \
+        --threads 1 --workers "$workers" --even --rounds 2 --name head -n "$tokens" \
         --token-file "$tap_folder/token" "$@" >"$tap_folder/out" 2>"$tap_folder/head.log" &
     pid[head]=$!
     until_true "the token" [ -s "$tap_folder/token" ]

@@ -54,6 +54,26 @@ static void read_plan(const void *data, size_t size)
         }
 }
 
+static void read_survey(const void *data, size_t size)
+{
+    struct wire_survey survey;
+    const struct wire_peer *peers;
+    struct wire_profile profile;
+    struct wire_measure measure;
+    struct wire_result result;
+    struct wire_ping ping;
+    if (frame_read_survey(&survey, &peers, data, size, NULL) == 0)
+        use(peers, survey.n_nodes * sizeof *peers);
+    if (frame_read_profile(&profile, data, size, NULL) == 0)
+        use(&profile, sizeof profile);
+    if (frame_read_measure(&measure, data, size, NULL) == 0)
+        use(&measure, sizeof measure);
+    if (frame_read_result(&result, data, size, NULL) == 0)
+        use(&result, sizeof result);
+    if (frame_read_ping(&ping, data, size, NULL) == 0)
+        used += ping.number;
+}
+
 static void read_running(const void *data, size_t size)
 {
     struct wire_ready ready;
@@ -105,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct wire_header h;
     if (size >= sizeof h && frame_header_read(&h, frame, size, NULL) == 0)
         used += h.size;
-    switch (reader % 4) {
+    switch (reader % 5) {
     case 0:
         read_opening(frame, size);
         break;
@@ -114,6 +134,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 2:
         read_running(frame, size);
+        break;
+    case 4:
+        read_survey(frame, size);
         break;
     default:
         read_pass(frame, size, shape);

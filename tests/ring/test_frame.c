@@ -71,6 +71,37 @@ static int have(void *data, size_t size, struct err *e)
     return frame_read_have(&m, data, size, e);
 }
 
+static int survey(void *data, size_t size, struct err *e)
+{
+    struct wire_survey m;
+    const struct wire_peer *p;
+    return frame_read_survey(&m, &p, data, size, e);
+}
+
+static int profile(void *data, size_t size, struct err *e)
+{
+    struct wire_profile m;
+    return frame_read_profile(&m, data, size, e);
+}
+
+static int measure(void *data, size_t size, struct err *e)
+{
+    struct wire_measure m;
+    return frame_read_measure(&m, data, size, e);
+}
+
+static int result(void *data, size_t size, struct err *e)
+{
+    struct wire_result m;
+    return frame_read_result(&m, data, size, e);
+}
+
+static int ping(void *data, size_t size, struct err *e)
+{
+    struct wire_ping m;
+    return frame_read_ping(&m, data, size, e);
+}
+
 static int heartbeat(void *data, size_t size, struct err *e)
 {
     struct wire_heartbeat m;
@@ -188,7 +219,58 @@ static void write_roster(void)
 
 static void write_have(void)
 {
-    frame_write_have(&out, &(struct wire_have){{1, 2, 3}});
+    frame_write_have(
+        &out, &(struct wire_have){.layers = {1, 2, 3}, .processors = 150, .of_processors = 400});
+}
+
+static void write_survey(void)
+{
+    struct wire_survey m = {.n_layers = 8,
+                            .kv = WIRE_KV_F16,
+                            .max_batch = 64,
+                            .max_sessions = 2,
+                            .max_context = 4096,
+                            .known = 1,
+                            .node = 0,
+                            .n_nodes = 2};
+    struct wire_peer p[2] = {good_peer(), good_peer()};
+    frame_name(m.model, sizeof m.model, "tales 8");
+    frame_write_survey(&out, 3, &m, p);
+}
+
+static struct wire_profile good_profile(void)
+{
+    struct wire_profile m = {
+        .memory = 8u << 30, .base = 1 << 20, .disk = 1e9, .known = 1, .cpu.layer = 1e-6};
+    m.cpu.product[1][WIRE_TYPES - 1][2] = 3e-11;
+    m.gpu.launch = 2e-5;
+    return m;
+}
+
+static void write_profile(void)
+{
+    struct wire_profile m = good_profile();
+    frame_write_profile(&out, 3, &m);
+}
+
+static void write_measure(void)
+{
+    frame_write_measure(&out, 3,
+                        &(struct wire_measure){.what = WIRE_LINK_RATE,
+                                               .node = 1,
+                                               .small = 100,
+                                               .large = WIRE_MAX_PROBE,
+                                               .ms = WIRE_MAX_READ_MS});
+}
+
+static void write_result(void)
+{
+    frame_write_result(&out, 3, &(struct wire_result){WIRE_LINK_RATE, 1, 5e-5, 1e8});
+}
+
+static void write_ping(void)
+{
+    frame_write_ping(&out, &(struct wire_ping){WIRE_PING_CALL, 7, 1000, 0});
 }
 
 static const struct wire_ready good_ready = {.weight_bytes = 9 << 20,
@@ -234,6 +316,9 @@ static const struct sample samples[] = {
     {"READY", ready, write_ready},        {"HEARTBEAT", heartbeat, write_heartbeat},
     {"TIMING", timing, write_timing},     {"GO", go, write_go},
     {"PASS", pass, write_pass},           {"HAVE", have, write_have},
+    {"SURVEY", survey, write_survey},     {"PROFILE", profile, write_profile},
+    {"MEASURE", measure, write_measure},  {"MEASURED", result, write_result},
+    {"PING", ping, write_ping},
 };
 enum { N_SAMPLES = sizeof samples / sizeof *samples };
 
@@ -305,6 +390,11 @@ static void fields_come_back(void **state)
     write_ready();
     assert_ok(frame_read_ready(&loaded, room, out.size, &e), &e);
     assert_memory_equal(&loaded, &good_ready, sizeof loaded);
+
+    struct wire_profile able, asked = good_profile();
+    write_profile();
+    assert_ok(frame_read_profile(&able, room, out.size, &e), &e);
+    assert_memory_equal(&able, &asked, sizeof able);
 }
 
 static void a_pass_is_laid_out_for_computing_in_place(void **state)
@@ -501,8 +591,8 @@ static void openings_of_another_version_are_understood(void **state)
     write_welcome();
     memcpy(room + offsetof(struct wire_header, version), &version, 2);
     assert_true(frame_read_answer(&w, room, out.size, &e) < 0);
-    assert_non_null(strstr(e.text, "protocol version 6"));
-    assert_non_null(strstr(e.text, "protocol version 3"));
+    assert_non_null(strstr(e.text, "protocol version 7"));
+    assert_non_null(strstr(e.text, "protocol version 4"));
     frame_write_sentence(&out, WIRE_REFUSE, 0, 0, ERR_DENIED, "go away");
     memcpy(room + offsetof(struct wire_header, version), &version, 2);
     struct err refused = {0};

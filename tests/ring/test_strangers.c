@@ -468,7 +468,7 @@ static void a_wrong_first_message_is_refused(void **state)
         if (kind == 2)
             h.magic++;
         if (kind == 3)
-            hello.purpose = 3;
+            hello.purpose = 4;
         rogue_send(&r, &h, sizeof h);
         rogue_send(&r, &hello, sizeof hello);
         rogue_read(&r, answer, sizeof answer);
