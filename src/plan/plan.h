@@ -37,8 +37,9 @@ struct plan_ask {
     int chunk;       // tokens of a chunk of a prompt; 0: plan_make chooses, others take PLAN_CHUNK
     bool all_machines; // every machine gets a layer at least
     bool fixed_order;  // as the cluster lists them
-    // The best to the last digit; else, of plans within 1 %, one with fewer rounds and machines, so
-    // that noise in the profile does not change it.
+    // The best by the formulas above, to the last digit. Else what rounds that differ cost is
+    // foretold too, and of plans within 1 % one has fewer rounds and machines, so that noise in the
+    // profile does not change it.
     bool exact;
     // Layers in all of each machine of the cluster: only these, plan_predict needs them.
     bool layers_given;

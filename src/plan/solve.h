@@ -2,7 +2,8 @@
 //
 //     tables    what layers cost every machine, hops           solve_tables.c
 //     share     a node's layers: which of them on its GPU      solve_share.c
-//     ring      a distribution: its period, its prediction     solve_ring.c, solve_predict.c
+//     ring      a distribution: its period, its prediction     solve_ring.c, solve_flow.c,
+//                                                              solve_predict.c
 //     split     the best layer counts for k rounds, an order
 //               of machines and a bound on the period          solve_split.c
 //     search    over rounds, orders and bounds                 solve_search.c, solve_order.c
@@ -10,9 +11,11 @@
 // Given k and a bound D on the period, what a node costs depends on its own layers only, so a
 // dynamic programme over the machines finds the best counts: exact where layers are alike, and for
 // k = 1 with the real bytes of every layer. D is the smallest with which the sum of the nodes fits.
-// Where that is not exact (unlike layers in several rounds, disks that several machines share,
-// other objectives than latency), its results are starting points: moves of single layers are
-// tried with the real bytes, and small problems are searched through. A GPU gets a number of
+// Rings that are good by the formulas of plan.h are then foretold with rounds that differ
+// (solve_flow.c), and the best of them is taken, unless a->exact asks for the formulas alone.
+// Where the programme is not exact (unlike layers in several rounds, disks that several machines
+// share, other objectives than latency), its results are starting points: moves of single layers
+// are tried with the real bytes, and small problems are searched through. A GPU gets a number of
 // layers, the first of each window: as many as fit where it is faster, which is best for layers
 // that are alike, and good where they differ.
 #pragma once
@@ -24,7 +27,7 @@ enum { SOLVE_CHUNKS = 6 }; // sizes of a prompt's chunk that are weighed
 struct solve_limits {
     int rounds;
     int order[PLAN_MAX_NODES]; // machines, the head last
-    double bound;
+    double bound, headroom;
     double price[PLAN_MAX_NODES]; // of machines: seconds for a byte that it streams
     bool needed[PLAN_MAX_NODES];  // gets a layer at least
     bool banned[PLAN_MAX_NODES];  // gets none
@@ -46,6 +49,9 @@ struct solve {
     double hops[PLAN_MAX_NODES][PLAN_MAX_NODES];
     double *room;              // of solve_split
     struct solve_limits costs; // those that the room has costs for
+    // Share of a period that disks may be busy; the search lowers it for rings that stand rounds
+    // that differ.
+    double headroom;
 };
 
 int solve_open(struct solve *s, const struct plan_cluster *c, const struct plan_model *m,
@@ -79,10 +85,16 @@ struct solve_ring {
     int at[PLAN_MAX_NODES], layers[PLAN_MAX_NODES];
 };
 
-// Whether a token takes no longer than `bound`.
+// By the formulas of plan.h. Whether a token takes no longer than `bound`.
 bool solve_keeps(const struct solve *s, const struct solve_ring *r, double bound);
 // The period; INFINITY: some node has no room. nodes (n) may be NULL.
 double solve_period(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);
+// The period of nodes with the slots that they have when tokens are followed through the rounds;
+// sets their `wait` (solve_flow.c).
+double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);
+// What is foretold: the formulas' period when a->exact, else with rounds that differ, and the slots
+// that are best for them.
+double solve_time(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);
 // Everything that a plan says. Returns the objective, INFINITY as above.
 double solve_foretell(struct plan *out, const struct solve *s, const struct solve_ring *r);
 struct solve_part solve_part_of(const struct solve *s, const struct solve_ring *r,

@@ -15,8 +15,9 @@ static double group_of(const struct plan *p, const struct plan_cluster *c, int g
 }
 
 // The period of a plan's nodes with the slots that they have, and what it is bound by.
-static void bind(struct plan *p, const struct plan_cluster *c)
+static void bind(struct plan *p, const struct solve *s, const struct solve_ring *r)
 {
+    const struct plan_cluster *c = s->c;
     const double rounding = 1 + 1e-9; // streamed bytes are whole
     p->tpot = 0;
     p->bound = PLAN_BOUND_SERIAL;
@@ -37,6 +38,8 @@ static void bind(struct plan *p, const struct plan_cluster *c)
             p->bound_at = group;
         }
     }
+    double t = s->a.exact ? 0 : solve_flow(s, r, p->nodes);
+    p->tpot = t > p->tpot ? t : p->tpot;
 }
 
 // ---- passes that follow each other -------------------------------------------------------------
@@ -161,7 +164,7 @@ static void share_readings(struct plan *p, const struct solve *s, const struct s
             cost_node_with(to, s->c, n->machine, s->m, &s->a, &share, r->rounds, slots, NULL))
             continue;
         to->hop = hop;
-        bind(&other, s->c);
+        bind(&other, s, r);
         find_first(&other, s, r);
         other.throughput = 1 / between_tokens(&other, s, r);
         bool better = solve_objective(&s->a, &other) < solve_objective(&s->a, p);
@@ -181,11 +184,11 @@ double solve_foretell(struct plan *out, const struct solve *s, const struct solv
 {
     *out = (struct plan){.n_nodes = r->n};
     if (windows_split(&out->table, s->n_layers, r->n, r->layers, r->rounds, NULL) ||
-        !(solve_period(s, r, out->nodes) < INFINITY))
+        !(solve_time(s, r, out->nodes) < INFINITY))
         return INFINITY;
     for (int i = 0; i < r->n && r->n > 1; i++)
         out->nodes[i].hop = r->rounds * s->hops[r->at[(i + r->n - 1) % r->n]][r->at[i]];
-    bind(out, s->c);
+    bind(out, s, r);
     find_first(out, s, r);
     out->throughput = 1 / between_tokens(out, s, r);
     share_readings(out, s, r);

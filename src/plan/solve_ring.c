@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct look {
     const struct solve *s;
@@ -159,6 +160,7 @@ static bool spare_disk(struct look *l, int group, double bound)
 static double within(struct look *l, double bound)
 {
     double sum = l->hops;
+    bound *= l->s->headroom;
     for (int i = 0; i < l->r->n; i++)
         if (!(solve_node(&l->nodes[i], l->s, &l->parts[i], bound, 0) < INFINITY))
             return INFINITY;
@@ -210,4 +212,49 @@ double solve_period(const struct solve *s, const struct solve_ring *r, struct pl
     for (int i = 0; nodes && t < INFINITY && i < r->n; i++)
         nodes[i] = l.nodes[i];
     return t;
+}
+
+// ---- what is foretold --------------------------------------------------------------------------
+
+// Slots `times` as large, where there is room for them.
+static void enlarge(struct plan_node *nodes, struct look *l, double times)
+{
+    const struct solve *s = l->s;
+    for (int i = 0; i < l->r->n; i++) {
+        struct cost_share share;
+        struct plan_node node;
+        if (nodes[i].streamed <= nodes[i].demand)
+            continue;
+        solve_share(&share, s, &l->parts[i], nodes[i].gpu_layers, -1);
+        if (!cost_node_with(&node, s->c, l->r->at[i], s->m, &s->a, &share, l->r->rounds,
+                            times * (double)nodes[i].slots, NULL))
+            nodes[i] = node;
+    }
+}
+
+double solve_time(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes)
+{
+    static const double sizes[] = {1.4, 2, 3};
+    struct look l;
+    if (!look_at(&l, s, r))
+        return INFINITY;
+    double formula = period(&l);
+    size_t bytes = (size_t)r->n * sizeof *nodes;
+    if (!(formula < INFINITY))
+        return INFINITY;
+    memcpy(nodes, l.nodes, bytes);
+    if (s->a.exact)
+        return formula;
+    double best = solve_flow(s, r, nodes);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && best > formula * (1 + 1e-3); i++) {
+        struct plan_node larger[PLAN_MAX_NODES];
+        memcpy(larger, l.nodes, bytes);
+        enlarge(larger, &l, sizes[i]);
+        double t = solve_flow(s, r, larger);
+        if (t < best) {
+            best = t;
+            memcpy(nodes, larger, bytes);
+        }
+    }
+    return best > formula ? best : formula;
 }

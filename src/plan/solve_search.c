@@ -80,7 +80,7 @@ static bool split_grouped(struct solve *s, struct best *b, struct solve_limits *
         struct solve_ring r;
         for (int i = 0; i < s->n; i++) {
             int g = s->c->machines[i].disk_group;
-            l->price[i] = g >= 0 ? weight[g] / own / s->c->disk_rates[g] : 0;
+            l->price[i] = g >= 0 ? weight[g] / own / (s->c->disk_rates[g] * s->headroom) : 0;
         }
         solve_costs(s, l);
         double sum = solve_split(s, l, &r), share = 0;
@@ -101,7 +101,7 @@ static bool split_grouped(struct solve *s, struct best *b, struct solve_limits *
         for (int i = 0; i < r.n; i++) {
             int g = s->c->machines[r.at[i]].disk_group;
             if (g >= 0)
-                streamed[g] += (double)nodes[i].streamed / s->c->disk_rates[g];
+                streamed[g] += (double)nodes[i].streamed / (s->c->disk_rates[g] * s->headroom);
         }
         double alone = 0;
         for (int i = 0; i < r.n; i++)
@@ -224,6 +224,34 @@ static void try_all(const struct solve *s, struct best *b, const struct solve_li
 
 // ---- all rounds --------------------------------------------------------------------------------
 
+// The best of one number of rounds and an order becomes the best of all when it gains enough.
+static void try_one(struct solve *s, struct best *b, struct solve_limits *l,
+                    const struct solve_task *task, bool little)
+{
+    static const double headrooms[] = {1, 0.9, 0.75};
+    const size_t n = s->a.exact ? 1 : sizeof headrooms / sizeof *headrooms;
+    for (size_t i = 0; i < n; i++) {
+        struct solve_ring ring;
+        struct plan_node nodes[PLAN_MAX_NODES];
+        struct best c = {&ring, b->t, false};
+        s->headroom = headrooms[i];
+        try_rounds(s, &c, l, task->gain);
+        if (little && l->rounds > 1)
+            try_all(s, &c, l, task->gain);
+        s->headroom = 1;
+        if (!c.found)
+            break;
+        double t = solve_time(s, &ring, nodes);
+        if (t < b->t * (1 - task->gain)) {
+            *b->ring = ring;
+            b->t = t;
+            b->found = true;
+        }
+        if (t < c.t * (1 + least_gain(s)))
+            break; // as good as rounds that are alike
+    }
+}
+
 bool solve_search(struct solve *s, const struct solve_task *task, struct solve_ring *best,
                   double *t)
 {
@@ -241,9 +269,7 @@ bool solve_search(struct solve *s, const struct solve_task *task, struct solve_r
                     l.needed[i] = task->needed[i];
                     l.banned[i] = task->banned[i];
                 }
-                try_rounds(s, &b, &l, task->gain);
-                if (little && k > 1)
-                    try_all(s, &b, &l, task->gain);
+                try_one(s, &b, &l, task, little);
             }
         // Machines that are left over may have a shorter way among themselves.
         if (!b.found || (pass && !(b.t < before)) || solve_orders(s, b.ring, orders) < 3 ||

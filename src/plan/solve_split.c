@@ -47,7 +47,7 @@ static bool held(const struct solve *s, int machine, int lo, int hi, int rounds)
 static bool are_there(const struct solve *s, const struct solve_limits *l)
 {
     const struct solve_limits *was = &s->costs;
-    return was->rounds == l->rounds && was->bound == l->bound &&
+    return was->rounds == l->rounds && was->bound == l->bound && was->headroom == s->headroom &&
            !memcmp(was->price, l->price, sizeof l->price) &&
            !memcmp(was->banned, l->banned, sizeof l->banned);
 }
@@ -57,6 +57,7 @@ void solve_costs(struct solve *s, const struct solve_limits *l)
     if (are_there(s, l))
         return;
     s->costs = *l;
+    s->costs.headroom = s->headroom;
     int places = by_place(s, l->rounds) ? s->n_layers : 0;
     for (int at = 0; at < s->n; at++)
         for (int lo = 0; lo <= places; lo++) {
@@ -76,7 +77,7 @@ void solve_costs(struct solve *s, const struct solve_limits *l)
                     part.lo[0] = (uint16_t)lo;
                     part.hi[0] = (uint16_t)hi;
                 }
-                *cost = solve_node(&node, s, &part, l->bound, l->price[at]);
+                *cost = solve_node(&node, s, &part, l->bound * s->headroom, l->price[at]);
                 // What has no room has none with a layer more.
                 fits = *cost < INFINITY || hi == lo || s->c->machines[at].vram;
             }

@@ -98,7 +98,7 @@ static bool shares_disk(const struct plan_cluster *c)
 int solve_open(struct solve *s, const struct plan_cluster *c, const struct plan_model *m,
                const struct plan_ask *a, struct err *e)
 {
-    *s = (struct solve){.c = c, .m = m, .a = *a};
+    *s = (struct solve){.c = c, .m = m, .a = *a, .headroom = 1};
     int rc = profile_check(c, e);
     if (!rc)
         rc = profile_check_model(m, e);
