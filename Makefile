@@ -72,6 +72,9 @@ $(BUILD)/%.o: %.c Makefile
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c -o $@ $<
 
+# Typical devices are part of the program.
+$(BUILD)/src/app/device_files.o: $(wildcard profiles/*.json)
+
 # The one object that knows its commit is built again when that changes.
 $(BUILD)/src/app/version.o: CPPFLAGS += -DRONDO_COMMIT='"$(COMMIT)"'
 $(BUILD)/src/app/version.o: $(BUILD)/commit

@@ -26,7 +26,8 @@ static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm", "
 static const char *const thinking[] = {"auto", "on", "off", "low", "medium", "high", NULL};
 static const char *const layouts[] = {"auto", "rows", "lanes", NULL};
 static const char *const residencies[] = {"auto", "direct", "mmap", NULL};
-static const char *const shapes[] = {"1b", "3b", "8b", "14b", "32b", "70b", "30b-a3b", NULL};
+static const char *const shapes[] = {"1b",  "3b",  "8b",  "14b",     "30b", "32b",
+                                     "65b", "70b", "72b", "30b-a3b", NULL};
 static const char *const archs[] = {"llama", "qwen2", "qwen3moe", NULL};
 static const char *const tokenizers[] = {"bpe", "spm", NULL};
 _Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log levels");

@@ -119,8 +119,9 @@ const struct verb verb_synth = {
             "download anything. Weights are normal, activations stay sane, and its vocabulary "
             "reads any text. The same options and seed give the same bytes.\n\nAn 8B as people "
             "download it, 4.6 GiB: rondo synth 8b.gguf --shape 8b --type Q4_K_M\n\n"
-            "Shapes: 1b, 3b, 8b and 70b as Llama 3, 14b and 32b as Qwen 2.5, 30b-a3b as Qwen 3's "
-            "mixture of 128 experts; what is given beside --shape changes it.\nFormats: " MIX_NAMES
+            "Shapes: 1b, 3b, 8b and 70b as Llama 3, 30b and 65b as Llama 1, 14b, 32b and 72b as "
+            "Qwen 2.5, 30b-a3b as Qwen 3's mixture of 128 experts; what is given beside --shape "
+            "changes it.\nFormats: " MIX_NAMES
             ". _M: Q6_K for half of the layers' most sensitive matrices. The output matrix is in "
             "Q6_K where the format is narrower.\n\nThe file has its name when it is complete; "
             "Ctrl-C leaves nothing (exit code 130).",

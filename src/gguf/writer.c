@@ -295,18 +295,39 @@ int gguf_writer_open(struct gguf_writer **out, const char *path, struct err *e)
     int rc;
     struct gguf_writer *w = calloc(1, sizeof *w);
     if (!w)
-        return err_set(e, ERR_NO_MEMORY, "%s: no memory to write it", path);
+        return err_set(e, ERR_NO_MEMORY, "no memory to write a model");
     w->fd = -1;
-    w->path = strdup(path);
+    const char *name = path ? path : "a model without a file";
+    w->path = strdup(name);
     w->buffer = malloc(WRITER_BUFFER_BYTES);
     if (w->path && w->buffer)
-        rc = open_temporary(w, e);
+        rc = path ? open_temporary(w, e) : 0;
     else
-        rc = err_set(e, ERR_NO_MEMORY, "%s: no memory to write it", path);
+        rc = err_set(e, ERR_NO_MEMORY, "%s: no memory to write it", name);
     if (rc)
         gguf_writer_free(w);
     else
         *out = w;
+    return rc;
+}
+
+int gguf_writer_parse(struct gguf_writer *w, const char *name, struct gguf **out, struct err *e)
+{
+    struct text head = {0};
+    uint32_t version = WRITER_VERSION;
+    uint64_t need;
+    append(w, &head, "GGUF", 4);
+    append_u32(w, &head, version);
+    append_u64(w, &head, w->n_tensors);
+    append_u64(w, &head, w->n_keys);
+    append(w, &head, w->keys.data, w->keys.size);
+    append(w, &head, w->tensors.data, w->tensors.size);
+    append(w, &head, zeros, -head.size % GGUF_DEFAULT_ALIGNMENT);
+    int rc = gguf_writer_failed(w, e);
+    if (!rc)
+        rc = gguf_parse(out, head.data, head.size, head.size + w->data_bytes, name, &need, e);
+    CHECK(rc <= 0); // else: a header that says it is longer than it is
+    free(head.data);
     return rc;
 }
 

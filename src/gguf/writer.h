@@ -8,7 +8,11 @@
 
 struct gguf_writer;
 
+// path NULL: there is no file, only what it would say of itself (gguf_writer_parse).
 int gguf_writer_open(struct gguf_writer **out, const char *path, struct err *e);
+// The model as it would be in a file called `name`, without a byte of tensor data; instead of
+// gguf_write and gguf_writer_finish.
+int gguf_writer_parse(struct gguf_writer *w, const char *name, struct gguf **out, struct err *e);
 void gguf_writer_free(struct gguf_writer *w);
 
 void gguf_put_u32(struct gguf_writer *w, const char *name, uint32_t value);

@@ -29,8 +29,8 @@ enum {
 
 static const char *const arch_names[] = {"llama", "qwen2", "qwen3moe"};
 
-// Public shapes: Llama 3.2 1B and 3B, Llama 3.1 8B, Qwen 2.5 14B and 32B, Llama 3.1 70B, and
-// Qwen3-30B-A3B.
+// Public shapes: Llama 3.2 1B and 3B, Llama 3.1 8B, Qwen 2.5 14B and 32B, Llama 1 30B and 65B,
+// Llama 3.1 70B, Qwen 2.5 72B, and Qwen3-30B-A3B.
 static const struct synthesis presets[] = {
     {"1b", SYNTHESIS_LLAMA, SYNTHESIS_BPE, 16, 2048, 32, 8, 64, 8192, 128256, 131072, 5e5f, 1e-5f,
      .tied = true},
@@ -42,6 +42,12 @@ static const struct synthesis presets[] = {
      .tied = false},
     {"32b", SYNTHESIS_QWEN2, SYNTHESIS_BPE, 64, 5120, 40, 8, 128, 27648, 152064, 32768, 1e6f, 1e-6f,
      .tied = false},
+    {"30b", SYNTHESIS_LLAMA, SYNTHESIS_SPM, 60, 6656, 52, 52, 128, 17920, 32000, 2048, 1e4f, 1e-6f,
+     .tied = false},
+    {"65b", SYNTHESIS_LLAMA, SYNTHESIS_SPM, 80, 8192, 64, 64, 128, 22016, 32000, 2048, 1e4f, 1e-5f,
+     .tied = false},
+    {"72b", SYNTHESIS_QWEN2, SYNTHESIS_BPE, 80, 8192, 64, 8, 128, 29568, 152064, 32768, 1e6f, 1e-6f,
+     .tied = false},
     {"70b", SYNTHESIS_LLAMA, SYNTHESIS_BPE, 80, 8192, 64, 8, 128, 28672, 128256, 131072, 5e5f,
      1e-5f, .tied = false},
     {"30b-a3b", SYNTHESIS_QWEN3MOE, SYNTHESIS_BPE, 48, 2048, 32, 4, 128, 768, 151936, 40960, 1e6f,
@@ -50,7 +56,7 @@ static const struct synthesis presets[] = {
 
 const char *synthesis_presets(void)
 {
-    return "1b, 3b, 8b, 14b, 32b, 70b, 30b-a3b";
+    return "1b, 3b, 8b, 14b, 30b, 32b, 65b, 70b, 72b, 30b-a3b";
 }
 
 bool synthesis_preset(const char *name, struct synthesis *out)
@@ -389,6 +395,22 @@ int synthesis_write(const struct synthesis *s, const char *path,
         rc = gguf_writer_finish(j.w, e);
     for (int i = 0; i < j.n_tiles; i++)
         free(j.tiles[i].blocks);
+    gguf_writer_free(j.w);
+    return rc;
+}
+
+int synthesis_header(const struct synthesis *s, struct gguf **out, struct err *e)
+{
+    struct job j = {.s = s, .e = e};
+    char name[64];
+    int rc = gguf_writer_open(&j.w, NULL, e);
+    if (rc)
+        return rc;
+    rc = put_keys(j.w, s, e);
+    walk_tensors(s, declare_tensor, &j);
+    snprintf(name, sizeof name, "%s %s", s->name, s->mix->name);
+    if (!rc)
+        rc = gguf_writer_parse(j.w, name, out, e);
     gguf_writer_free(j.w);
     return rc;
 }

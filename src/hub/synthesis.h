@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "gguf/gguf.h"
 #include "hub/mix.h"
 
 #include <stdbool.h>
@@ -47,6 +48,9 @@ const char *synthesis_presets(void); // "1b, 3b, ..."
 int synthesis_check(const struct synthesis *s, struct err *e);
 uint64_t synthesis_weight_bytes(const struct synthesis *s); // of all tensors
 uint64_t synthesis_parameters(const struct synthesis *s);
+
+// The model that synthesis_write would write, without its weights: nothing is written.
+int synthesis_header(const struct synthesis *s, struct gguf **out, struct err *e);
 
 // Writes the checked spec to `path`. progress (may be NULL) is called now and then with the bytes
 // of weights written so far; when it returns false the file is given up.
