@@ -7,7 +7,7 @@
 enum { LINE = 80, VERB_COLUMN = 14, OPTION_COLUMN = 26 };
 
 // Prints words from column `at` on, continuing lines at `indent`. A newline in the text stays one.
-static void wrap(FILE *f, const char *text, int at, int indent)
+void help_wrap(FILE *f, const char *text, int at, int indent)
 {
     bool first = true;
     while (*text) {
@@ -39,7 +39,7 @@ static void entry(FILE *f, int column, const char *left, const char *right)
         at = 0;
     }
     fprintf(f, "%*s", column - at, "");
-    wrap(f, right, column, column);
+    help_wrap(f, right, column, column);
 }
 
 static void option_entry(FILE *f, const struct verb_option *o)
@@ -64,7 +64,7 @@ void help_verb(FILE *f, const struct verb *v)
     fprintf(f, "rondo %s: %s\n\nUsage: rondo %s%s%s [OPTION...]\n\n", v->name, v->summary, v->name,
             *v->usage ? " " : "", v->usage);
     if (v->text) {
-        wrap(f, v->text, 0, 0);
+        help_wrap(f, v->text, 0, 0);
         fputc('\n', f);
     }
     fputs("Options (in brackets what is taken without them):\n", f);
@@ -73,11 +73,12 @@ void help_verb(FILE *f, const struct verb *v)
     option_entry(f, &log_level);
     option_entry(f, &help);
     fputc('\n', f);
-    wrap(f,
-         "Options can also be set in the environment: RONDO_LOG_LEVEL=info is --log-level info. "
-         "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a machine cannot be reached, 4 not enough "
-         "memory or context, 5 not allowed.",
-         0, 0);
+    help_wrap(
+        f,
+        "Options can also be set in the environment: RONDO_LOG_LEVEL=info is --log-level info. "
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a machine cannot be reached, 4 not enough "
+        "memory or context, 5 not allowed.",
+        0, 0);
 }
 
 void help_program(FILE *f)

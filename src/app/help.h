@@ -7,3 +7,6 @@
 
 void help_program(FILE *f);
 void help_verb(FILE *f, const struct verb *v);
+
+// Words from column `at` on, wrapped at 80 columns; further lines begin at `indent`.
+void help_wrap(FILE *f, const char *text, int at, int indent);

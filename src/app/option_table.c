@@ -28,6 +28,7 @@ static const char *const layouts[] = {"auto", "rows", "lanes", NULL};
 static const char *const residencies[] = {"auto", "direct", "mmap", NULL};
 static const char *const shapes[] = {"1b",  "3b",  "8b",  "14b",     "30b", "32b",
                                      "65b", "70b", "72b", "30b-a3b", NULL};
+static const char *const objectives[] = {"latency", "first", "throughput", NULL};
 static const char *const archs[] = {"llama", "qwen2", "qwen3moe", NULL};
 static const char *const tokenizers[] = {"bpe", "spm", NULL};
 _Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log levels");
@@ -220,4 +221,37 @@ const struct option_spec option_table[OPT_COUNT] = {
                            "ui.perfetto.dev shows"},
     [OPT_MODEL] = {"model", 'm', OPTION_STRING, .value = "MODEL",
                    .help = "path of the GGUF file that the head runs, or demo"},
+
+    [OPT_CLUSTER] = {"cluster", 0, OPTION_STRING, .value = "FILE",
+                     .help = "plan for the machines that this JSON file describes, the last being "
+                             "the head; without it for this machine alone, as it is measured"},
+    [OPT_WHAT_IF] = {"what-if", 0, OPTION_STRING, .value = "DEVICE,..",
+                     .help = "show what these machines would bring beside those that are there: "
+                             "names of typical devices, or files with a machine"},
+    [OPT_DEVICES] = {"devices", 0, OPTION_FLAG,
+                     .help = "list the typical devices, and that is all"},
+    [OPT_COMPARE] = {"compare", 0, OPTION_FLAG,
+                     .help = "beside the plan: without each machine, the head alone, one round, "
+                             "and the same number of layers for all"},
+    [OPT_SAVE] = {"save", 0, OPTION_STRING, .value = "FILE",
+                  .help = "write the plan to FILE as JSON, for --apply"},
+    [OPT_APPLY] = {"apply", 0, OPTION_STRING, .value = "FILE",
+                   .help = "take the plan from FILE instead of making the best one"},
+    [OPT_PLAN_LAYERS] = {"layers", 0, OPTION_STRING, .value = "A,B,..",
+                         .help = "layers of each machine in the cluster's order, the head last, "
+                                 "instead of the best ones"},
+    [OPT_PLAN_ROUNDS] = {"rounds", 'k', OPTION_INT, .value = "K", .max = PLAN_MAX_ROUNDS,
+                         .help = "times that a token goes round the ring; 0: the best"},
+    [OPT_PROMPT_TOKENS] = {"prompt", 'p', OPTION_INT, .value = "N", .min = 1, .max = 1 << 20,
+                           .help = "tokens of the prompt whose first answer is foretold"},
+    [OPT_USERS] = {"users", 'u', OPTION_INT, .value = "N", .min = 1, .max = 1024,
+                   .help = "answers at the same time, each with a context of its own"},
+    [OPT_OBJECTIVE] = {"objective", 0, OPTION_ENUM, .names = objectives,
+                       .help = "what the plan is best at: the time of each token, the time to the "
+                               "first token, or tokens a second of all users together"},
+    [OPT_NO_GPU] = {"no-gpu", 0, OPTION_FLAG,
+                    .help = "leave GPUs out, which this release plans but does not use yet"},
+    [OPT_MODEL_LIKE] = {"model-like", 0, OPTION_STRING, .value = "SHAPE[:FORMAT]",
+                        .help = "instead of MODEL: a model of this shape that need not be there, "
+                                "as 70b or 70b:Q8_0"},
 };

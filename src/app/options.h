@@ -118,6 +118,20 @@ enum option_id {
     OPT_TOKEN_FILE,
     OPT_TRACE,
     OPT_MODEL,
+    // rondo plan
+    OPT_CLUSTER,
+    OPT_WHAT_IF,
+    OPT_DEVICES,
+    OPT_COMPARE,
+    OPT_SAVE,
+    OPT_APPLY,
+    OPT_PLAN_LAYERS,
+    OPT_PLAN_ROUNDS,
+    OPT_PROMPT_TOKENS,
+    OPT_USERS,
+    OPT_OBJECTIVE,
+    OPT_NO_GPU,
+    OPT_MODEL_LIKE,
     OPT_COUNT,
 };
 

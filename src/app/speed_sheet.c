@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int take(struct speed_sheet *s, const struct model *m, const struct options *o,
-                struct err *e)
+int speed_sheet_of(struct speed_sheet *s, const struct model *m, const struct options *o,
+                   struct err *e)
 {
     uint32_t types[PLAN_TYPES];
     char folder[IDENTITY_PATH];
@@ -60,7 +60,7 @@ int speed_sheet_take(struct speed_sheet *s, const char *path, const struct optio
     if (gguf_open(&g, path, &why) || model_open(&m, g, &why))
         snprintf(s->why, sizeof s->why, "%s", why.text);
     else
-        rc = take(s, m, o, e);
+        rc = speed_sheet_of(s, m, o, e);
     model_free(m);
     gguf_free(g);
     return rc;

@@ -4,6 +4,7 @@
 
 #include "app/options.h"
 #include "measure/survey_cache.h"
+#include "model/model.h"
 
 #include <jansson.h>
 
@@ -20,5 +21,8 @@ struct speed_sheet {
 // --pin, --isa, --kv and --again.
 int speed_sheet_take(struct speed_sheet *s, const char *path, const struct options *o,
                      struct err *e);
+// Of an open model; without a file of weights no disk is measured.
+int speed_sheet_of(struct speed_sheet *s, const struct model *m, const struct options *o,
+                   struct err *e);
 void speed_sheet_print(const struct speed_sheet *s);
 json_t *speed_sheet_json(const struct speed_sheet *s);

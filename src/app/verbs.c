@@ -16,6 +16,7 @@ const struct verb *const verbs[] = {
     &verb_perplexity,
     &verb_bench,
     &verb_measure,
+    &verb_plan,
     &verb_prepack,
     &verb_slice,
     &verb_quantize,

@@ -15,6 +15,7 @@ extern const struct verb verb_imatrix;
 extern const struct verb verb_synth;
 extern const struct verb verb_bench;
 extern const struct verb verb_measure;
+extern const struct verb verb_plan;
 extern const struct verb verb_perplexity;
 extern const struct verb verb_tokenize;
 extern const struct verb verb_join;

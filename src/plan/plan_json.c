@@ -133,7 +133,6 @@ static void read_node(const struct fields *f, struct plan_order *o, int node, bo
     for (int i = 0; i < node; i++)
         if (!strcmp(o->names[i], o->names[node]))
             fields_refuse(&at, "another node is called '%s' too", o->names[node]);
-    o->gpu_layers[node] = fields_int(f, "gpu_layers", 0, o->table.n_layers);
     if (node && *windows != (list.json != NULL))
         fields_refuse(f, "either all nodes have \"windows\", or none");
     *windows = list.json != NULL;

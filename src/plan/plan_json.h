@@ -14,7 +14,7 @@
 struct plan_order {
     int n_nodes; // the head last
     char names[PLAN_MAX_NODES][PLAN_NAME];
-    int layers[PLAN_MAX_NODES], gpu_layers[PLAN_MAX_NODES];
+    int layers[PLAN_MAX_NODES];
     struct window_table table;
     int chunk; // tokens of a prompt's chunk; 0: not said
 };
