@@ -181,7 +181,7 @@ static int run(const struct options *o, struct err *e)
 
 const struct verb verb_measure = {
     .name = "measure",
-    .summary = "measure this machine: memory, its disk, and what it can do for a model",
+    .summary = "measure this machine: memory, disk, and speed with a model",
     .usage = "[MODEL]",
     .text =
         "Prints what the machine is, how much memory there is for models, and how fast it reads "
