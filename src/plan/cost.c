@@ -120,6 +120,9 @@ struct window_kind {
 };
 enum { KINDS = 3 };
 
+// Who says UINT64_MAX means all there may be, and sums of bytes must stay whole numbers of 64 bits.
+static const double most_bytes = 0x1p60;
+
 static int find_needs(struct needs *n, const struct plan_machine *at, const struct plan_model *m,
                       const struct cost_share *s, struct err *e)
 {
@@ -128,11 +131,11 @@ static int find_needs(struct needs *n, const struct plan_machine *at, const stru
     double fixed =
         (double)at->base + w->cache + (double)(s->head ? m->computing_head : m->computing);
     double vram = s->gpu.bytes + s->gpu.cache;
-    if (vram > (double)at->vram)
+    if (vram > fmin((double)at->vram, most_bytes))
         return err_set(e, ERR_NO_MEMORY,
                        "%s lacks %.1f MiB of GPU memory for %d layers; give it fewer", at->name,
                        (vram - (double)at->vram) / (1 << 20), s->gpu_layers);
-    n->room = (double)at->memory - fixed;
+    n->room = fmin((double)at->memory, most_bytes) - fixed;
     n->missing = w->bytes > n->room ? w->bytes - n->room : 0;
     double experts = n->missing < w->experts ? n->missing : w->experts;
     n->demand = w->experts > 0 ? experts * w->used / w->experts : 0;
@@ -359,7 +362,9 @@ double cost_stage(const struct plan_node *n, const struct plan_cluster *c, const
 {
     const struct plan_machine *at = &c->machines[n->machine];
     (void)a;
-    double part = s->cpu.bytes > 0 ? (double)n->streamed / s->cpu.bytes : 0;
+    double used = s->cpu.bytes - s->cpu.experts + s->cpu.used_by_chunk;
+    double streamed = (double)(n->streamed - n->demand) + demand_of_chunk(n, s);
+    double part = used > 0 ? fmin(streamed / used, 1) : 0;
     double t = s->cpu.chunk[0] + (s->cpu.chunk[1] - s->cpu.chunk[0]) * part + s->gpu.chunk[2];
     if (!n->streamed)
         return t;

@@ -109,6 +109,11 @@ static int check_layer(const struct plan_layer *l, const char *what, int number,
     if (l->n_stacks < 0 || l->n_stacks > PLAN_STACKS || l->window < 0)
         return err_set(e, ERR_FAILED, "%s %d has %d kinds of weights; 0 to %d can be planned", what,
                        number, l->n_stacks, PLAN_STACKS);
+    if (l->bytes >> 50 || l->kv_bytes >> 50)
+        return err_set(e, ERR_FAILED,
+                       "%s %d has %.3g bytes of weights and %.3g of cache for a position; no plan "
+                       "can be made for more than 2^50",
+                       what, number, (double)l->bytes, (double)l->kv_bytes);
     uint64_t sum = 0;
     for (int i = 0; i < l->n_stacks; i++) {
         const struct plan_stack *s = &l->stacks[i];
