@@ -134,7 +134,7 @@ $(BUILD)/tools/%: $(BUILD)/tools/%.o
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $<
 
 tools: $(TOOLS)
-homelab: all $(BUILD)/tests/homelab/homelab
+homelab: all $(BUILD)/tests/homelab/homelab ## build the homes in a box (script/homelab)
 tests: all $(TESTS) $(TOOLS) homelab ## build all tests of this MODE, and the programs that some of them run
 fuzzers: $(FUZZERS) ## build the fuzz targets of this MODE
 

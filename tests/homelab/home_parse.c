@@ -275,6 +275,9 @@ static int read_line(struct reader *r, struct home *h, struct home_node *all)
     *node = *all;
     if ((rc = wanted_word(r, word, name)) || (rc = read_name(r, "a node", name, node->name)))
         return rc;
+    if (!strcmp(name, "model") || !strcmp(name, "ip"))
+        return fail(r, "'%s' is no name for a node; in a command it stands for something else",
+                    name);
     if (home_find(h, name) >= 0)
         return fail(r, "there is a node %s already", name);
     if ((rc = read_pairs(r, node)) || (rc = check_node(r, node)))
