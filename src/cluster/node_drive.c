@@ -59,6 +59,41 @@ static int take_sentence(struct node *n, int member, const struct frame *f,
     return 0;
 }
 
+// Whether what tokens take is still what was foretold, for the positions that they are at.
+static void watch_drift(struct node *n)
+{
+    struct timings_report latest;
+    pthread_mutex_lock(&n->lock);
+    bool anew = n->foretells;
+    if (anew) {
+        n->plan.foretold = n->foretell;
+        n->drifted = (struct node_drift){0};
+    }
+    n->foretells = false;
+    pthread_mutex_unlock(&n->lock);
+    if (anew) {
+        foretold_at(&n->plan.foretold, remote_position(n->pipeline), &n->drift.predicted);
+        const struct timings_report expected = n->drift.predicted;
+        drift_begin(&n->drift, &expected, n->plan.table.n_nodes, clock_ns());
+    }
+    if (n->deploy.phase != DEPLOY_RUNNING || !n->plan.foretold.n)
+        return;
+    timings_latest(remote_timings(n->pipeline), &latest);
+    if (latest.n_passes <= n->drift_passes)
+        return;
+    n->drift_passes = latest.n_passes;
+    int position = remote_position(n->pipeline);
+    foretold_at(&n->plan.foretold, position, &n->drift.predicted);
+    if (drift_token(&n->drift, &latest, clock_ns()) != DRIFT_DRIFTED)
+        return;
+    struct node_drift d = {
+        .drifted = true, .position = position, .worst = n->drift.worst, .ratio = n->drift.ratio};
+    drift_seen(&n->drift, &d.seen);
+    pthread_mutex_lock(&n->lock);
+    n->drifted = d;
+    pthread_mutex_unlock(&n->lock);
+}
+
 static int take_timing(struct node *n, int member, const struct frame *f,
                        const struct wire_header *h, struct err *e)
 {
@@ -70,6 +105,7 @@ static int take_timing(struct node *n, int member, const struct frame *f,
         return rc;
     for (uint32_t i = 0; i < m.n_times; i++)
         timings_ran(remote_timings(n->pipeline), node, &times[i]);
+    watch_drift(n); // of the token before
     return 0;
 }
 
@@ -221,41 +257,6 @@ static void watch(struct node *n, int member, int64_t now_ns)
     node_note(n, n->why.text);
     link_close(p->link, &n->why); // its end comes by mail, but nobody waits for it
     lose(n, member);
-}
-
-// Whether what tokens take is still what was foretold, for the positions that they are at.
-static void watch_drift(struct node *n)
-{
-    struct timings_report latest;
-    pthread_mutex_lock(&n->lock);
-    bool anew = n->foretells;
-    if (anew) {
-        n->plan.foretold = n->foretell;
-        n->drifted = (struct node_drift){0};
-    }
-    n->foretells = false;
-    pthread_mutex_unlock(&n->lock);
-    if (anew) {
-        foretold_at(&n->plan.foretold, remote_position(n->pipeline), &n->drift.predicted);
-        const struct timings_report expected = n->drift.predicted;
-        drift_begin(&n->drift, &expected, n->plan.table.n_nodes, clock_ns());
-    }
-    if (n->deploy.phase != DEPLOY_RUNNING || !n->plan.foretold.n)
-        return;
-    timings_latest(remote_timings(n->pipeline), &latest);
-    if (latest.n_passes <= n->drift_passes)
-        return;
-    n->drift_passes = latest.n_passes;
-    int position = remote_position(n->pipeline);
-    foretold_at(&n->plan.foretold, position, &n->drift.predicted);
-    if (drift_token(&n->drift, &latest, clock_ns()) != DRIFT_DRIFTED)
-        return;
-    struct node_drift d = {
-        .drifted = true, .position = position, .worst = n->drift.worst, .ratio = n->drift.ratio};
-    drift_seen(&n->drift, &d.seen);
-    pthread_mutex_lock(&n->lock);
-    n->drifted = d;
-    pthread_mutex_unlock(&n->lock);
 }
 
 static void tick(struct node *n)
