@@ -83,15 +83,16 @@ static double rate_of(const struct flow *f, const struct tank *t, const int *rea
 }
 
 // All nodes read for `left` seconds while node `at` computes evenly through `bytes`, or nobody
-// (-1). Returns the seconds that this took: more when the bytes did not come in time.
-static double pass_time(struct flow *f, int at, double left, double bytes)
+// (-1); or while its disk is busy with experts that it waits for (`fetching`). Returns the seconds
+// that this took: more when the bytes did not come in time, or the disk had others to serve.
+static double pass_time(struct flow *f, int at, double left, double bytes, bool fetching)
 {
     double passed = 0;
     for (int events = 0; left > 1e-12 && events < 4 * PLAN_MAX_NODES; events++) {
         int readers[PLAN_GROUPS] = {0};
         for (int i = 0; i < f->r->n; i++) {
             const struct tank *t = &f->tanks[i];
-            if (t->group >= 0 && (reads(t) || (i == at && bytes > 0)))
+            if (t->group >= 0 && (reads(t) || (i == at && (bytes > 0 || fetching))))
                 readers[t->group]++;
         }
         double use = at >= 0 ? bytes / left : 0, pace = 1; // of computing
@@ -99,12 +100,14 @@ static double pass_time(struct flow *f, int at, double left, double bytes)
             double rate = rate_of(f, &f->tanks[at], readers);
             pace = rate < use ? rate / use : 1;
         }
+        if (fetching)
+            pace = rate_of(f, &f->tanks[at], readers) / f->tanks[at].disk;
         double net[PLAN_MAX_NODES], step = left / pace;
         for (int i = 0; i < f->r->n; i++) {
             const struct tank *t = &f->tanks[i];
             net[i] = reads(t) || (i == at && use > 0) ? rate_of(f, t, readers) : 0;
             if (i == at)
-                net[i] -= use * pace;
+                net[i] = fetching ? 0 : net[i] - use * pace;
             if (net[i] > 0 && !reads(t))
                 net[i] = 0;
             double until = net[i] > 0   ? (t->size - t->level) / net[i]
@@ -132,11 +135,12 @@ static double run_token(struct flow *f)
     for (int r = 0; r < f->r->rounds; r++)
         for (int i = 0; i < f->r->n; i++) {
             const struct window *w = &f->windows[r][i];
-            double took = pass_time(f, i, w->seconds, w->bytes);
-            f->wait[i] += took - w->seconds + w->demand;
-            t += took + w->demand;
+            double took = pass_time(f, i, w->seconds, w->bytes, false);
+            took += pass_time(f, i, w->demand, 0, true);
+            f->wait[i] += took - w->seconds;
+            t += took;
             if (f->hops[i] > 0)
-                t += pass_time(f, -1, f->hops[i], 0);
+                t += pass_time(f, -1, f->hops[i], 0, false);
         }
     return t;
 }
@@ -155,7 +159,7 @@ double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan
         bool ahead = n->streamed > n->demand;
         f.tanks[i] = (struct tank){.size = ahead ? (double)n->slots : 0,
                                    .level = ahead ? (double)n->slots : 0,
-                                   .disk = ahead ? at->disk : 0,
+                                   .disk = at->disk,
                                    .group = at->disk_group};
         f.hops[i] = r->n > 1 ? s->hops[r->at[i]][r->at[(i + 1) % r->n]] : 0;
         alone += n->compute + n->wait + r->rounds * f.hops[i];
