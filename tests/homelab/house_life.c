@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -42,10 +43,16 @@ static void our_signals(sigset_t *set)
 
 // ---- the first process -------------------------------------------------------------------------
 
-static int separate(struct err *e)
+// `owner` is the end of a pipe whose other end only the owner has: an owner that was killed before
+// its death was asked for sends no signal.
+static int separate(int owner, struct err *e)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || unshare(CLONE_NEWNS) ||
-        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+    struct pollfd gone = {.fd = owner, .events = POLLIN};
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+        return err_errno(e, ERR_FAILED, "the owner's end cannot be asked for");
+    if (poll(&gone, 1, 0))
+        return err_set(e, ERR_FAILED, "the owner of the home has ended");
+    if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
         return err_errno(e, ERR_DENIED, "no namespace of mounts with a /proc of its own");
     return 0;
@@ -80,10 +87,10 @@ static int write_house(const struct house *h, struct err *e)
     return ok ? 0 : err_errno(e, ERR_FAILED, "%s cannot be written", name);
 }
 
-static int live(struct house *h, int (*body)(struct house *h, void *arg), void *arg)
+static int live(struct house *h, int owner, int (*body)(struct house *h, void *arg), void *arg)
 {
     struct err e = {0};
-    if (separate(&e) || wires_lay(&h->wires, &h->home, &e) || start_air(h, &e) ||
+    if (separate(owner, &e) || wires_lay(&h->wires, &h->home, &e) || start_air(h, &e) ||
         write_house(h, &e))
         return say(&e);
     int code = body(h, arg);
@@ -103,21 +110,25 @@ int house_live(struct house *h, int (*body)(struct house *h, void *arg), void *a
 {
     sigset_t set, before;
     siginfo_t info;
-    int status;
+    int status, ends[2];
     our_signals(&set);
     sigprocmask(SIG_BLOCK, &set, &before);
     fflush(NULL);
-    if (unshare(CLONE_NEWPID))
+    if (unshare(CLONE_NEWPID) || pipe2(ends, O_CLOEXEC))
         return err_errno(e, ERR_DENIED, "no namespace of processes can be made");
     pid_t first = fork();
-    if (!first)
-        _exit(live(h, body, arg)); // the kernel kills whoever else is still there
+    if (!first) {
+        close(ends[1]);
+        _exit(live(h, ends[0], body, arg)); // the kernel kills whoever else is still there
+    }
     if (first < 0)
         return err_errno(e, ERR_FAILED, "no process for the home");
     while (waitpid(first, &status, WNOHANG) == 0)
         if (sigwaitinfo(&set, &info) > 0 && info.si_signo != SIGCHLD && was_sent(&info))
             kill(first, info.si_signo);
     sigprocmask(SIG_SETMASK, &before, NULL);
+    close(ends[0]);
+    close(ends[1]);
     return exit_code(status);
 }
 

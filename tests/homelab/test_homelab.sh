@@ -138,18 +138,28 @@ loss_and_outages_damage_nothing() {
 answer='"tokens":\[[0-9,]*\],"prompt_tokens":\[[0-9,]*\]'
 
 a_ring_in_a_home_answers_as_one_machine_does() {
-    "$homelab" run "$tap_folder/two.home" "$demo" --exec "$RONDO" --json -n 24 --prompt Once |
+    "$homelab" run "$tap_folder/two.home" "$demo" --exec "$RONDO" --even --json -n 24 \
+        --prompt Once |
         grep -o "$answer" >"$tap_folder/ring"
     "$RONDO" run "$demo" Once --raw --json --temp 0 -n 24 | grep -o "$answer" >"$tap_folder/alone"
     cat "$tap_folder/ring" "$tap_folder/alone"
     cmp "$tap_folder/ring" "$tap_folder/alone"
 }
 
+# Without --even the head measures the machines and plans; what it foretells is in the report.
+a_plan_is_made_in_a_home() {
+    "$homelab" run "$tap_folder/two.home" "$demo" --exec "$RONDO" --json -n 4 \
+        --prompt-tokens 20 >"$tap_folder/json"
+    grep -q '"planned_tpot_ms":[0-9.]*[1-9]' "$tap_folder/json"
+}
+
+# Even shares, because measuring takes longer than all the rest.
 every_home_answers() {
     local file n=0
     for file in "$tap_root"/homes/*.home; do
         echo "$file"
-        "$homelab" run "$file" "$demo" --exec "$RONDO" --json -n 4 --limit 60 >"$tap_folder/json"
+        "$homelab" run "$file" "$demo" --exec "$RONDO" --even --json -n 4 --limit 60 \
+            --prompt Once >"$tap_folder/json"
         grep -q '"generated":4' "$tap_folder/json"
         [ "$(grep -o '"peak_bytes"' "$tap_folder/json" | wc -l)" -eq "$(grep -c ^node "$file")" ]
         n=$((n + 1))
@@ -164,7 +174,7 @@ a_killed_worker_is_told() {
     status 3 "$homelab" up "$home" --model "$demo" -- bash -uc '
         folder=$HOMELAB homelab=$1 rondo=$2
         "$rondo" run {model} Once --raw --temp 0 -n 100000 -c 4096 --ctx-shift --workers 1 \
-            --token-file "$folder/token" --name head >"$folder/out" 2>"$folder/log" &
+            --even --token-file "$folder/token" --name head >"$folder/out" 2>"$folder/log" &
         head=$!
         until [ -s "$folder/token" ]; do sleep 0.02; done
         "$homelab" in one "$rondo" join "$(cat "$folder/token")" --model {model} --name one &
@@ -252,6 +262,7 @@ tap "a rate binds, of a cable and of the air" a_rate_binds
 tap "a delay is kept" a_delay_is_kept
 tap "loss and outages damage nothing" loss_and_outages_damage_nothing
 tap "a ring in a home answers as one machine does" a_ring_in_a_home_answers_as_one_machine_does
+tap "a plan is made in a home" a_plan_is_made_in_a_home
 tap "every home of homes/ answers" every_home_answers
 tap "a killed worker is told" a_killed_worker_is_told
 tap "a ring that fails says why" a_failed_ring_says_why
