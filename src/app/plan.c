@@ -195,23 +195,27 @@ const struct verb verb_plan = {
         "the reasons. Nothing is run, and the machines need not be there.\n\n"
         "MODEL is a file, a model's name, or like:SHAPE for a model that need not be there, as "
         "like:70b or like:8b:Q8_0. Shapes are those of rondo synth.\n\n"
-        "Machines come from --cluster FILE, JSON as\n"
-        "  {\"machines\": [{\"device\": \"pi5-8gb\"}, {\"device\": \"desktop-ddr4-32gb\"}]}\n"
-        "with typical devices (--devices lists them) or with numbers of your own, the head last; "
-        "docs/PLAN.md says more. Without it, this machine is measured.\n\n"
-        "What should I buy?   rondo plan like:70b --what-if pi5-8gb,desktop-ddr5-64gb\n"
-        "Who helps?           rondo plan 8b.gguf --cluster home.json --compare\n"
-        "My own idea?         rondo plan 8b.gguf --cluster home.json --layers 8,24 --rounds 2",
-    .options =
-        (const struct verb_option[]){
-            {OPT_CLUSTER, NULL},     {OPT_WHAT_IF, NULL},        {OPT_DEVICES, NULL},
-            {OPT_MODEL_LIKE, NULL},  {OPT_COMPARE, NULL},        {OPT_OBJECTIVE, "latency"},
-            {OPT_CTX, "0"},          {OPT_PROMPT_TOKENS, "256"}, {OPT_USERS, "1"},
-            {OPT_PLAN_LAYERS, NULL}, {OPT_PLAN_ROUNDS, "0"},     {OPT_SAVE, NULL},
-            {OPT_APPLY, NULL},       {OPT_NO_GPU, NULL},         {OPT_KV, "f16"},
-            {OPT_MEMORY, "auto"},    {OPT_THREADS, "0"},         {OPT_PIN, "auto"},
-            {OPT_ISA, "auto"},       {OPT_AGAIN, NULL},          {OPT_JSON, NULL},
-            {OPT_END, NULL}},
+        "Machines come from --cluster FILE, JSON as {\"machines\": [{\"device\": \"pi5-8gb\"}, "
+        "{\"device\": \"desktop-ddr4-32gb\"}]}, with typical devices (--devices lists them) or "
+        "with "
+        "numbers of your own, the head last; docs/PLAN.md says more. Without it, this machine is "
+        "measured.\n\n"
+        "What should I buy:\nrondo plan like:70b --what-if pi5-8gb,desktop-ddr5-64gb\n\n"
+        "Who helps, and how much:\nrondo plan 8b.gguf --cluster home.json --compare\n\n"
+        "What of my own idea:\n"
+        "rondo plan 8b.gguf --cluster home.json --layers 8,24 --rounds 2",
+    .options = (const struct verb_option[]){{OPT_CLUSTER, NULL},    {OPT_WHAT_IF, NULL},
+                                            {OPT_DEVICES, NULL},    {OPT_MODEL_LIKE, NULL},
+                                            {OPT_COMPARE, NULL},    {OPT_OBJECTIVE, "latency"},
+                                            {OPT_CTX, "0"},         {OPT_PROMPT_TOKENS, "256"},
+                                            {OPT_USERS, "1"},       {OPT_PLAN_LAYERS, NULL},
+                                            {OPT_PLAN_ROUNDS, "0"}, {OPT_SAVE, NULL},
+                                            {OPT_APPLY, NULL},      {OPT_NO_GPU, NULL},
+                                            {OPT_BATCH, "512"},     {OPT_KV, "f16"},
+                                            {OPT_MEMORY, "auto"},   {OPT_THREADS, "0"},
+                                            {OPT_PIN, "auto"},      {OPT_ISA, "auto"},
+                                            {OPT_AGAIN, NULL},      {OPT_JSON, NULL},
+                                            {OPT_END, NULL}},
     .min_args = 0,
     .max_args = 1,
     .run = run,

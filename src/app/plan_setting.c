@@ -72,9 +72,8 @@ static int take_model(struct plan_setting *s, const struct model *m, const struc
     const struct plan_model_options how = {
         .kv_type = (enum kv_type)options_enum(o, OPT_KV),
         .n_threads = (int)options_int(o, OPT_THREADS),
-        .max_context = context = context          ? context
-                                 : trained < 4096 ? trained
-                                                  : 4096,
+        .max_batch = (int)options_int(o, OPT_BATCH),
+        .max_context = context,
         .n_sessions = users,
     };
     s->ask.context = context * users;
