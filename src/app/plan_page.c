@@ -109,16 +109,18 @@ static void print_round(const struct plan *p, int round, const struct plan_look 
     snprintf(label, sizeof label, "round %d", round + 1);
     printf("%-*s%-*s", LABEL, round ? "" : "layers", LABEL, t->n_rounds > 1 ? label : "");
     for (int i = t->lo[round][0]; i < t->hi[round][p->n_nodes - 1]; i++, at++) {
-        while (i >= t->hi[round][node])
-            node++;
+        if (i == t->lo[round][0] || i >= t->hi[round][node]) {
+            while (i >= t->hi[round][node])
+                node++;
+            paint(look, node);
+        }
         if (at == width) {
             printf("\n%*s", left, "");
             at = 0;
         }
-        paint(look, node);
         putchar(letter_of(node));
-        plain(look);
     }
+    plain(look);
     putchar('\n');
 }
 
@@ -244,7 +246,7 @@ static void print_nodes(const struct plan *p, const struct plan_cluster *c)
     putchar('\n');
     sheet_print_columns(&s);
     sheet_fini(&s);
-    printf("milliseconds of a token, all rounds together\n");
+    printf("milliseconds of a token, all rounds together; hop: the way to this machine\n");
 }
 
 void plan_page_print(const struct plan *p, const struct plan_cluster *c,

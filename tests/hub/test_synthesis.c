@@ -226,6 +226,26 @@ static void the_same_seed_gives_the_same_bytes(void **state)
         free(data[i]);
 }
 
+static void a_header_says_what_the_file_would(void **state)
+{
+    (void)state;
+    struct synthesis s = small();
+    struct err e = {0};
+    struct gguf *header, *file = made(&s, "whole.gguf");
+    assert_ok(synthesis_header(&s, &header, &e), &e);
+    assert_int_equal(gguf_n_tensors(header), gguf_n_tensors(file));
+    assert_int_equal(gguf_n_keys(header), gguf_n_keys(file));
+    for (size_t i = 0; i < gguf_n_tensors(file); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(file, i), *h = gguf_tensor_at(header, i);
+        assert_int_equal(t->name.length, h->name.length);
+        assert_memory_equal(t->name.text, h->name.text, t->name.length);
+        assert_true(t->type == h->type && t->size == h->size && t->offset == h->offset);
+    }
+    assert_true(gguf_part_size(header, 0) == gguf_part_size(file, 0));
+    gguf_free(header);
+    gguf_free(file);
+}
+
 static void impossible_shapes_are_refused(void **state)
 {
     (void)state;
@@ -310,6 +330,7 @@ int main(void)
         cmocka_unit_test(the_M_mixes_spend_more_on_half_of_the_sensitive_layers),
         cmocka_unit_test(rows_that_are_no_whole_blocks_fall_back),
         cmocka_unit_test(the_same_seed_gives_the_same_bytes),
+        cmocka_unit_test(a_header_says_what_the_file_would),
         cmocka_unit_test(impossible_shapes_are_refused),
         cmocka_unit_test(presets_have_the_sizes_of_their_names),
         cmocka_unit_test(a_file_that_is_given_up_or_does_not_fit_leaves_nothing),
