@@ -119,7 +119,7 @@ static void answer_disk(const struct model *m, int ms, struct surveyor_answer *a
     struct err e = {0};
     int fd = disk_io->open(gguf_path(model_gguf(m)), O_RDONLY | O_CLOEXEC, 0);
     int64_t size = fd < 0 ? -1 : disk_io->size(fd);
-    if (size > 0 && !disk_rate_of_models(&way, fd, (uint64_t)size, ms * INT64_C(1000000), &e))
+    if (size > 0 && !disk_rate_together(&way, fd, (uint64_t)size, ms * INT64_C(1000000), &e))
         a->rate = way.gbps * 1e9;
     if (fd >= 0)
         disk_io->close(fd);

@@ -28,3 +28,7 @@ struct disk_rate {
 int disk_rate_measure(struct disk_rate *out, int fd, uint64_t size, int64_t ns, struct err *e);
 // The same of the way that models are read here alone.
 int disk_rate_of_models(struct disk_way *out, int fd, uint64_t size, int64_t ns, struct err *e);
+// Likewise, but with others: all programs of a machine that call this within a few milliseconds
+// read at the same time, which begins half a second later as a rule, and different parts of the
+// file.
+int disk_rate_together(struct disk_way *out, int fd, uint64_t size, int64_t ns, struct err *e);
