@@ -25,11 +25,15 @@ struct head {
     struct node *node;
     struct local_options engine;
     struct planning_wants wants;
-    struct planning *planning; // NULL: not planned (yet), or by hand
-    int n_workers;             // that are waited for
+    struct plan_order order;    // of --apply
+    int layers[PLAN_MAX_NODES]; // by hand
+    char survey[4096];          // file to be written; empty: none
+    struct planning *planning;  // NULL: not planned (yet), or by hand
+    int n_workers;              // that are waited for
     enum wire_activation activation;
     char token_file[4096]; // empty: none
     bool terminal, told;   // told: how to join
+    bool by_hand;          // layers
     char line[256];        // the waiting line as it stands
     uint32_t n_notes;
     char model[256]; // as it was named, for rondo nodes
@@ -44,7 +48,8 @@ static json_t *document(void *ctx);
 bool head_wanted(const struct options *o, struct err *e)
 {
     const enum option_id others[] = {OPT_LAYERS, OPT_EVEN,       OPT_ROUNDS,
-                                     OPT_WIRE,   OPT_TOKEN_FILE, OPT_TRACE};
+                                     OPT_WIRE,   OPT_TOKEN_FILE, OPT_TRACE,
+                                     OPT_APPLY,  OPT_OBJECTIVE,  OPT_SURVEY};
     if (options_int(o, OPT_WORKERS) > 0)
         return true;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -103,8 +108,12 @@ static void choose(struct head *h, const struct model *m, const struct local_opt
         .engine = &h->engine,
         .activation = h->activation,
         .rounds = (int)options_int(o, OPT_ROUNDS),
-        .latency = 1,
+        .latency = options_enum(o, OPT_OBJECTIVE) == 0,
+        .first = options_enum(o, OPT_OBJECTIVE) == 1,
+        .throughput = options_enum(o, OPT_OBJECTIVE) == 2,
     };
+    if (options_text(o, OPT_SURVEY))
+        snprintf(h->survey, sizeof h->survey, "%s", options_text(o, OPT_SURVEY));
 }
 
 int head_open(struct head **out, const struct model *m, const struct local_options *local,
@@ -121,6 +130,13 @@ int head_open(struct head **out, const struct model *m, const struct local_optio
     struct window_table table;
     choose(h, m, local, o);
     int rc = head_plan_by_hand(&table, model_hparams(m)->n_layers, o, e);
+    h->by_hand = table.n_nodes;
+    for (int i = 0; i < table.n_nodes; i++)
+        h->layers[i] = windows_layers(&table, i);
+    if (!rc)
+        rc = head_plan_saved(&h->order, model_hparams(m)->n_layers, o, e);
+    if (h->order.n_nodes)
+        h->wants.order = &h->order;
     if (!rc)
         rc = open_trace(h, o, e);
     interrupt_catch(); // whoever sees the token file may ask for the end
@@ -132,7 +148,8 @@ int head_open(struct head **out, const struct model *m, const struct local_optio
         .model = m,
         .table = table,
         .n_workers = h->n_workers,
-        .survey = !table.n_nodes,
+        .survey = !options_flag(o, OPT_EVEN),
+        .known = table.n_nodes,
         .engine = table.n_nodes ? *local : h->engine,
         .activation = h->activation,
     };
@@ -247,13 +264,30 @@ static int plan(struct head *h, struct err *e)
     h->planning = NULL;
     clear_line(h);
     if (!rc && !node_survey(h->node, s)) {
-        rc = head_plan_make(&h->planning, ring, &h->wants, s, e);
+        if (*h->survey && s->known)
+            rc = head_plan_write_survey(h->survey, s, e);
+        if (!rc)
+            rc = head_plan_make(&h->planning, ring, &h->wants, s, e);
         if (!rc)
             rc = node_plan(h->node, ring, e);
     }
     free(s);
     free(ring);
     return rc > 0 ? 0 : rc; // too late: somebody left, and it begins again
+}
+
+// Layers by hand: what they will take, where that can be told at once.
+static void foresee(struct head *h)
+{
+    struct node_survey *s = malloc(sizeof *s);
+    struct node_plan *ring = malloc(sizeof *ring);
+    h->wants.layers = h->layers;
+    if (s && ring && !node_survey(h->node, s))
+        h->planning = head_plan_foresee(ring, &h->wants, s);
+    if (h->planning)
+        node_foretell(h->node, &ring->foretold);
+    free(s);
+    free(ring);
 }
 
 int head_gather(struct head *h, struct err *e)
@@ -278,6 +312,8 @@ int head_gather(struct head *h, struct err *e)
             show_status(h, &s);
     }
     clear_line(h);
+    if (h->by_hand)
+        foresee(h);
     print_map(h);
     return 0;
 }

@@ -1,9 +1,12 @@
 // Plans of a ring: see head_plan.h.
 #include "app/head_plan.h"
 
+#include "app/devices.h"
 #include "model/shard.h"
+#include "plan/profile_json.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // "3,2,3": totals per node, head last.
 static int parse_layers(const char *text, int n_nodes, int *layers, struct err *e)
@@ -30,6 +33,9 @@ int head_plan_by_hand(struct window_table *out, int n_layers, const struct optio
     int rounds = (int)options_int(o, OPT_ROUNDS);
     const char *text = options_text(o, OPT_LAYERS);
     *out = (struct window_table){0};
+    if (options_text(o, OPT_APPLY) && (text || options_flag(o, OPT_EVEN)))
+        return err_set(e, ERR_USAGE,
+                       "--apply has the layers already; leave out --layers and --even");
     if (!text && !options_flag(o, OPT_EVEN))
         return 0;
     if (text && options_flag(o, OPT_EVEN))
@@ -38,6 +44,36 @@ int head_plan_by_hand(struct window_table *out, int n_layers, const struct optio
     if (text)
         rc = parse_layers(text, n_nodes, layers, e);
     return rc ? rc : windows_split(out, n_layers, n_nodes, layers, rounds ? rounds : 1, e);
+}
+
+int head_plan_saved(struct plan_order *out, int n_layers, const struct options *o, struct err *e)
+{
+    const char *path = options_text(o, OPT_APPLY);
+    char file[256];
+    json_t *json;
+    *out = (struct plan_order){0};
+    if (!path)
+        return 0;
+    int rc = device_read_json(&json, path, file, sizeof file, e);
+    if (rc)
+        return rc;
+    rc = plan_json_read(out, json, n_layers, file, e);
+    json_decref(json);
+    if (!rc && out->n_nodes - 1 > (int)options_int(o, OPT_WORKERS))
+        rc = err_set(e, ERR_USAGE, "%s is a plan for %d workers; wait for them with --workers %d",
+                     file, out->n_nodes - 1, out->n_nodes - 1);
+    return rc;
+}
+
+int head_plan_write_survey(const char *path, const struct node_survey *s, struct err *e)
+{
+    json_t *json = profile_json_cluster(&s->cluster);
+    int bad = json ? json_dump_file(json, path, JSON_INDENT(2)) : 0;
+    bool none = !json;
+    json_decref(json);
+    if (none)
+        return err_set(e, ERR_NO_MEMORY, "no memory for what the machines said");
+    return bad ? err_errno(e, ERR_FAILED, "cannot write %s", path) : 0;
 }
 
 // ---- what a plan means -------------------------------------------------------------------------
@@ -85,6 +121,19 @@ static int even(struct node_plan *ring, const struct planning_wants *w, const st
         ring->members[i] = s->members[i];
     windows_even(n_layers, n_nodes, layers);
     return windows_split(&ring->table, n_layers, n_nodes, layers, w->rounds ? w->rounds : 1, e);
+}
+
+struct planning *head_plan_foresee(struct node_plan *ring, const struct planning_wants *w,
+                                   const struct node_survey *s)
+{
+    struct planning *p = NULL;
+    struct err unseen = {0}; // the ring runs all the same
+    if (!s->known || planning_new(&p, w, s, &unseen))
+        return NULL;
+    if (!planning_make(p, &unseen) && !planning_ring(p, ring, &unseen))
+        return p;
+    planning_free(p);
+    return NULL;
 }
 
 int head_plan_make(struct planning **out, struct node_plan *ring, const struct planning_wants *w,

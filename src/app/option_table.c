@@ -204,6 +204,9 @@ const struct option_spec option_table[OPT_COUNT] = {
     [OPT_LAYERS] = {"layers", 0, OPTION_STRING, .value = "A,B,..",
                     .help = "layers of each worker in the order of joining, and of this machine "
                             "last; without it they are measured and planned"},
+    [OPT_SURVEY] = {"survey", 0, OPTION_STRING, .value = "FILE",
+                    .help =
+                        "write what the machines can do to FILE as JSON, for rondo plan --cluster"},
     [OPT_EVEN] = {"even", 0, OPTION_FLAG,
                   .help = "the same number of layers for each machine, nothing is measured"},
     [OPT_ROUNDS] = {"rounds", 'k', OPTION_INT, .value = "K", .max = PLAN_MAX_ROUNDS,

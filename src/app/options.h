@@ -111,6 +111,7 @@ enum option_id {
     OPT_WORKERS,
     OPT_LAYERS,
     OPT_EVEN,
+    OPT_SURVEY,
     OPT_ROUNDS,
     OPT_WIRE,
     OPT_NAME,

@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "cluster/correction.h"
 #include "cluster/plan_model.h"
+#include "plan/profile_pick.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,45 @@ static void layers_by_hand(struct planning *p, const int *layers)
     p->ask.fixed_order = layers;
     for (int i = 0; layers && i < p->cluster.n; i++)
         p->ask.layers[i] = layers[i];
+}
+
+// The machine that is called so and has no place yet; -1: none.
+static int machine_of(const struct planning *p, const char *name, const int *at, int n)
+{
+    for (int i = 0; i < p->cluster.n - 1; i++) {
+        bool taken = false;
+        for (int k = 0; k < n; k++)
+            taken |= at[k] == i;
+        if (!taken && !strcmp(p->cluster.machines[i].name, name))
+            return i;
+    }
+    return -1;
+}
+
+// Only the machines of a saved plan are left, in its order.
+static int take_order(struct planning *p, const struct plan_order *o, struct err *e)
+{
+    int at[PLAN_MAX_NODES], n = o->n_nodes;
+    const struct planning all = *p;
+    for (int i = 0; i < n - 1; i++) {
+        at[i] = machine_of(&all, o->names[i], at, i);
+        if (at[i] < 0)
+            return err_set(e, ERR_USAGE,
+                           "the saved plan has a worker %.*s, but none that has joined is called "
+                           "so; say it with rondo join --name",
+                           PLAN_NAME, o->names[i]);
+    }
+    at[n - 1] = all.cluster.n - 1;
+    profile_pick(&p->cluster, &all.cluster, at, n);
+    for (int i = 0; i < n; i++) {
+        p->members[i] = all.members[at[i]];
+        p->ask.has[i] = all.ask.has[at[i]];
+    }
+    p->ask.rounds = o->table.n_rounds;
+    p->ask.chunk = o->chunk;
+    p->table = o->table;
+    layers_by_hand(p, o->layers);
+    return 0;
 }
 
 int planning_new(struct planning **out, const struct planning_wants *w, const struct node_survey *s,
@@ -51,6 +91,8 @@ int planning_new(struct planning **out, const struct planning_wants *w, const st
     memcpy(p->ask.has, s->has, sizeof p->ask.has);
     layers_by_hand(p, w->layers);
     int rc = plan_model_of(&p->model, w->model, &o, e);
+    if (!rc && w->order)
+        rc = take_order(p, w->order, e);
     if (rc) {
         planning_free(p);
         return rc;
@@ -66,21 +108,21 @@ void planning_free(struct planning *p)
 
 int planning_make(struct planning *p, struct err *e)
 {
-    return p->ask.layers_given ? plan_predict(&p->plan, &p->cluster, &p->model, &p->ask, e)
-                               : plan_make(&p->plan, &p->cluster, &p->model, &p->ask, e);
+    if (!p->ask.layers_given)
+        return plan_make(&p->plan, &p->cluster, &p->model, &p->ask, e);
+    int rc = plan_predict(&p->plan, &p->cluster, &p->model, &p->ask, e);
+    if (!rc && p->table.n_nodes == p->plan.n_nodes)
+        p->plan.table = p->table;
+    return rc;
 }
 
 // The machines of the ring alone, in its order: what plan_predict takes for the order of visits.
 static void ring_only(const struct planning *p, struct plan_cluster *out)
 {
-    const struct plan *plan = &p->plan;
-    *out = p->cluster;
-    out->n = plan->n_nodes;
-    for (int i = 0; i < plan->n_nodes; i++) {
-        out->machines[i] = p->cluster.machines[plan->nodes[i].machine];
-        for (int j = 0; j < plan->n_nodes; j++)
-            out->links[i][j] = p->cluster.links[plan->nodes[i].machine][plan->nodes[j].machine];
-    }
+    int at[PLAN_MAX_NODES];
+    for (int i = 0; i < p->plan.n_nodes; i++)
+        at[i] = p->plan.nodes[i].machine;
+    profile_pick(out, &p->cluster, at, p->plan.n_nodes);
 }
 
 // What the present distribution costs at a position; 0: as it was planned for.

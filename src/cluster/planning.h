@@ -7,14 +7,15 @@
 #pragma once
 
 #include "cluster/node.h"
-#include "plan/plan.h"
+#include "plan/plan_json.h"
 
 struct planning {
     struct plan_cluster cluster; // measured, then corrected; in the order of node_survey
     int members[PLAN_MAX_NODES];
     struct plan_model model;
     struct plan_ask ask;
-    struct plan plan; // that is in force, after planning_make
+    struct window_table table; // of a saved plan; n_nodes 0: there is none
+    struct plan plan;          // that is in force, after planning_make
 };
 
 struct planning_wants {
@@ -23,11 +24,12 @@ struct planning_wants {
     enum wire_activation activation;
     const int *layers; // of each machine, the head last, as written by hand; NULL: the best
     int rounds;        // 0: the best
-    int prompt;        // tokens of the prompt that the first token is waited for after; 0: 256
+    const struct plan_order *order; // a saved plan, its workers by name; NULL: none
+    int prompt; // tokens of the prompt that the first token is waited for after; 0: 256
     double latency, first, throughput; // weights, as in plan_ask
 };
 
-// The survey is known.
+// The survey is known. ERR_USAGE: a saved plan has a worker that is not there.
 int planning_new(struct planning **out, const struct planning_wants *w, const struct node_survey *s,
                  struct err *e);
 void planning_free(struct planning *p);

@@ -69,7 +69,33 @@ hand_written_layers_have_the_last_word() {
     start_worker beta
     wait "${pid[head]}"
     [ "$(cat "$tap_folder/out")" = "$(text_alone --ctx 256)" ] || return 1
-    grep -q "^  2 beta  *6-7 " "$tap_folder/head.log"
+    grep -q "^  2 beta  *6-7 " "$tap_folder/head.log" || return 1
+    grep -q "round the ring, planned " "$tap_folder/head.log" # what it takes is known all the same
+}
+
+a_saved_plan_is_applied() {
+    trap end_all EXIT
+    cp "$tap_folder/large.gguf" "$model"
+    cat >"$tap_folder/plan.json" <<'END'
+{"rounds": 2, "nodes": [{"name": "beta", "layers": 7}, {"name": "desk", "layers": 5}]}
+END
+    start_head --workers 2 --apply "$tap_folder/plan.json" --survey "$tap_folder/home.json" \
+        --ctx 256
+    start_worker alpha
+    start_worker beta
+    wait "${pid[head]}"
+    [ "$(cat "$tap_folder/out")" = "$(text_alone --ctx 256)" ] || return 1
+    grep -q "^layer map: 12 layers, 2 nodes, k = 2" "$tap_folder/head.log" || return 1
+    grep -q "^  1 beta  *0-[23]  *[67]-9 " "$tap_folder/head.log" || return 1
+    ! grep -q loading "$tap_folder/alpha.log" || return 1
+    # What the machines said is what plans can be made with afterwards.
+    "$RONDO" plan "$model" --cluster "$tap_folder/home.json" --ctx 256 >"$tap_folder/page"
+    grep -q beta "$tap_folder/page" || return 1
+    start_head --workers 1 --apply "$tap_folder/plan.json"
+    start_worker alpha
+    local status=0
+    wait "${pid[head]}" || status=$?
+        [ "$status" -eq 2 ] && grep -q "has a worker beta, but none" "$tap_folder/head.log"
 }
 
 contradictions_are_refused() {
@@ -98,5 +124,6 @@ n_surveys=$(find "$tap_folder" -name "survey-*.json" | wc -l)
 tap "nobody who does not help takes part" nobody_who_does_not_help_takes_part
 tap "what does not fit is shared out" what_does_not_fit_is_shared_out
 tap "hand-written layers have the last word" hand_written_layers_have_the_last_word
+tap "a saved plan is applied" a_saved_plan_is_applied
 tap "contradictions are refused" contradictions_are_refused
 tap_end
