@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,6 +107,12 @@ static bool was_sent(const siginfo_t *info)
     return info->si_code <= 0;
 }
 
+// A fork whose child is the first process of a namespace. The owner's own children stay in its.
+static pid_t fork_apart(void)
+{
+    return (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
 int house_live(struct house *h, int (*body)(struct house *h, void *arg), void *arg, struct err *e)
 {
     sigset_t set, before;
@@ -114,15 +121,15 @@ int house_live(struct house *h, int (*body)(struct house *h, void *arg), void *a
     our_signals(&set);
     sigprocmask(SIG_BLOCK, &set, &before);
     fflush(NULL);
-    if (unshare(CLONE_NEWPID) || pipe2(ends, O_CLOEXEC))
-        return err_errno(e, ERR_DENIED, "no namespace of processes can be made");
-    pid_t first = fork();
+    if (pipe2(ends, O_CLOEXEC))
+        return err_errno(e, ERR_FAILED, "no pipe for the home");
+    pid_t first = fork_apart();
     if (!first) {
         close(ends[1]);
         _exit(live(h, ends[0], body, arg)); // the kernel kills whoever else is still there
     }
     if (first < 0)
-        return err_errno(e, ERR_FAILED, "no process for the home");
+        return err_errno(e, ERR_DENIED, "no namespace of processes can be made");
     while (waitpid(first, &status, WNOHANG) == 0)
         if (sigwaitinfo(&set, &info) > 0 && info.si_signo != SIGCHLD && was_sent(&info))
             kill(first, info.si_signo);

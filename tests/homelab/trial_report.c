@@ -9,6 +9,8 @@
 #include <jansson.h>
 #include <string.h>
 
+enum { LAYERS_BYTES = 56 };
+
 struct figures {
     double tpot_ms, planned_ms, prompt_ms, open_ms, ttft_ms; // 0: not known
     size_t n_prompt, n_tokens;
@@ -48,8 +50,8 @@ static const json_t *line_of(const json_t *head, const char *name)
     return NULL;
 }
 
-// "0-3 8-11", the last ones included
-static void list_layers(const json_t *line, char *out, size_t size)
+// "0-3 8", the last ones included; where that is too long it ends in "..."
+static void list_layers(const json_t *line, char out[LAYERS_BYTES])
 {
     const json_t *windows = json_object_get(line, "windows");
     size_t i, used = 0;
@@ -57,11 +59,19 @@ static void list_layers(const json_t *line, char *out, size_t size)
     *out = 0;
     json_array_foreach(windows, i, w)
     {
-        json_int_t first = json_integer_value(json_array_get(w, 0));
-        json_int_t end = json_integer_value(json_array_get(w, 1));
-        if (used < size && end > first)
-            used += (size_t)snprintf(out + used, size - used, "%s%lld-%lld", used ? " " : "",
-                                     (long long)first, (long long)end - 1);
+        int first = (int)json_integer_value(json_array_get(w, 0));
+        int end = (int)json_integer_value(json_array_get(w, 1));
+        char text[32] = "";
+        if (end > first + 1)
+            snprintf(text, sizeof text, "%d-%d ", first, end - 1);
+        else if (end > first)
+            snprintf(text, sizeof text, "%d ", first);
+        if (used + strlen(text) + 4 > LAYERS_BYTES) {
+            strcpy(out + used, "...");
+            return;
+        }
+        strcpy(out + used, text);
+        used += strlen(text);
     }
 }
 
@@ -92,9 +102,9 @@ static void print_table(const struct house *h, const json_t *head)
         const struct home_node *n = &h->home.nodes[i];
         const json_t *line = line_of(head, n->name), *token = json_object_get(line, "token");
         struct cage_usage u;
-        char layers[64];
+        char layers[LAYERS_BYTES];
         cage_usage(&h->cages[i], &u);
-        list_layers(line, layers, sizeof layers);
+        list_layers(line, layers);
         sheet_add(&s, "%s%s", n->name, i ? "" : " (head)");
         add_size(&s, n->memory_bytes);
         add_size(&s, u.peak_bytes);
