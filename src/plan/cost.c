@@ -118,7 +118,7 @@ struct window_kind {
     int n;
     double parts, compute;
 };
-enum { KINDS = 3 };
+enum { KINDS = 3, SLOTS = 16 }; // parts that slots are divided into
 
 // Who says UINT64_MAX means all there may be, and sums of bytes must stay whole numbers of 64 bits.
 static const double most_bytes = 0x1p60;
@@ -337,12 +337,21 @@ int cost_node(struct plan_node *out, const struct plan_cluster *c, int machine,
     return cost_node_with(out, c, machine, m, a, s, rounds, slots, e);
 }
 
-// Bytes that are read ahead for a chunk, and those that are waited for.
-static double ahead_of_chunk(const struct plan_node *n, int rounds, int chunks)
+double cost_shared_window(int layers, int rounds)
 {
-    double parts = (double)(n->streamed - n->demand);
-    // A window's parts that all fit in the slots are read once for chunks that follow each other.
-    return parts / rounds <= (double)n->slots && chunks > 1 ? parts / chunks : parts;
+    int most = (layers + rounds - 1) / rounds;
+    return (layers ? (double)most / layers : 1) * (1 + 1.0 / SLOTS);
+}
+
+// Bytes of all windows that stay in the slots for the chunks behind: a whole window's where they
+// have room for it, else what leaves room for those that come and go.
+static double held_for_chunks(const struct plan_node *n, int rounds)
+{
+    double parts = (double)(n->streamed - n->demand), slots = (double)n->slots;
+    if (parts * cost_shared_window(n->layers, rounds) <= slots)
+        return parts;
+    double held = rounds * (1 - 5.0 / SLOTS) * slots;
+    return held < parts ? held : parts;
 }
 
 static double demand_of_chunk(const struct plan_node *n, const struct cost_share *s)
@@ -354,7 +363,9 @@ static double demand_of_chunk(const struct plan_node *n, const struct cost_share
 double cost_stage_bytes(const struct plan_node *n, const struct cost_share *s, int rounds,
                         int chunks)
 {
-    return ahead_of_chunk(n, rounds, chunks) + demand_of_chunk(n, s);
+    double parts = (double)(n->streamed - n->demand);
+    double again = held_for_chunks(n, rounds) * (chunks - 1) / chunks;
+    return parts - again + demand_of_chunk(n, s);
 }
 
 double cost_stage(const struct plan_node *n, const struct plan_cluster *c, const struct plan_ask *a,
@@ -368,8 +379,11 @@ double cost_stage(const struct plan_node *n, const struct plan_cluster *c, const
     double t = s->cpu.chunk[0] + (s->cpu.chunk[1] - s->cpu.chunk[0]) * part + s->gpu.chunk[2];
     if (!n->streamed)
         return t;
-    double read = ahead_of_chunk(n, rounds, chunks) / at->disk;
-    return (read > t ? read : t) + demand_of_chunk(n, s) / at->disk;
+    // What is held is read while one chunk computes, the rest while each does.
+    double all = (double)(n->streamed - n->demand) / at->disk;
+    double rest = all - held_for_chunks(n, rounds) / at->disk;
+    double first = all > t ? all : t, other = rest > t ? rest : t;
+    return (first + (chunks - 1) * other) / chunks + demand_of_chunk(n, s) / at->disk;
 }
 
 double cost_hop(const struct plan_cluster *c, const struct plan_model *m, const struct plan_ask *a,

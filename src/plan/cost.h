@@ -58,6 +58,9 @@ int cost_slots(double slots[COST_SLOTS], const struct plan_cluster *c, int machi
 // streamed is read once for as many chunks as its slots can share a reading among.
 double cost_stage(const struct plan_node *n, const struct plan_cluster *c, const struct plan_ask *a,
                   const struct cost_share *s, int rounds, int chunks);
+// What slots that hold a window for the chunks behind have room for: a share of all that is
+// streamed ahead, a part's room in addition.
+double cost_shared_window(int layers, int rounds);
 // Bytes that it reads for a chunk then.
 double cost_stage_bytes(const struct plan_node *n, const struct cost_share *s, int rounds,
                         int chunks);

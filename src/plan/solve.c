@@ -15,8 +15,10 @@ static struct solve_task task_of(const struct solve *s)
     if (s->a.rounds > 0)
         t.min_rounds = t.max_rounds = s->a.rounds;
     t.gain = s->a.exact ? 1e-9 : fewer_rounds;
-    for (int i = 0; i < s->n && s->a.all_machines; i++)
-        t.needed[i] = true;
+    for (int i = 0; i < s->n; i++) {
+        t.needed[i] = s->a.all_machines;
+        t.most[i] = s->n_layers;
+    }
     return t;
 }
 
@@ -97,7 +99,7 @@ static void leave_out(struct solve *s, struct solve_task *task, struct solve_rin
         if (!there || task->needed[i])
             continue;
         struct solve_task without = *task;
-        without.banned[i] = true;
+        without.most[i] = 0;
         without.min_rounds = without.max_rounds = best->rounds;
         without.gain = 0;
         if (!solve_search(s, &without, &r, &other))
@@ -139,8 +141,9 @@ int plan_make(struct plan *out, const struct plan_cluster *c, const struct plan_
         return rc;
     }
     struct solve_task task = task_of(&s);
-    if (solve_search(&s, &task, &best, &t)) {
-        if (!s.a.exact)
+    const bool latency = !(s.a.first > 0) && !(s.a.throughput > 0);
+    if (latency ? solve_search(&s, &task, &best, &t) : solve_weigh(&s, &task, &best)) {
+        if (latency && !s.a.exact)
             leave_out(&s, &task, &best, &t);
         solve_foretell(out, &s, &best);
         find_absent(out, &s);

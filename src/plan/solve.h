@@ -22,7 +22,10 @@
 
 #include "plan/cost.h"
 
-enum { SOLVE_CHUNKS = 6 }; // sizes of a prompt's chunk that are weighed
+enum {
+    SOLVE_CHUNKS = 6,   // sizes of a prompt's chunk that are weighed
+    SOLVE_TOGETHER = 8, // chunks that go round together when there are several rounds
+};
 
 struct solve_limits {
     int rounds;
@@ -30,7 +33,7 @@ struct solve_limits {
     double bound, headroom;
     double price[PLAN_MAX_NODES]; // of machines: seconds for a byte that it streams
     bool needed[PLAN_MAX_NODES];  // gets a layer at least
-    bool banned[PLAN_MAX_NODES];  // gets none
+    int most[PLAN_MAX_NODES];     // layers that it may get; none: it is left out
 };
 
 struct solve {
@@ -43,7 +46,8 @@ struct solve {
     bool grouped;           // a disk group has several members
     struct cost_sums *sums; // (n, n_layers + 1): of layers [0, i)
     struct cost_sums output;
-    int n_chunks, chunks[SOLVE_CHUNKS];
+    // Sizes of a prompt's chunk, and tokens of each when the prompt is cut evenly.
+    int n_chunks, chunks[SOLVE_CHUNKS], tokens[SOLVE_CHUNKS];
     struct cost_sums *chunk_sums; // (n_chunks, n, n_layers + 1)
     uint16_t *held;               // (n, n_layers + 1): layers of [0, i) that its file has
     double hops[PLAN_MAX_NODES][PLAN_MAX_NODES];
@@ -58,6 +62,7 @@ int solve_open(struct solve *s, const struct plan_cluster *c, const struct plan_
                const struct plan_ask *a, struct err *e);
 void solve_close(struct solve *s);
 const struct cost_sums *solve_sums(const struct solve *s, int machine); // (n_layers + 1)
+const struct cost_sums *solve_chunk_sums(const struct solve *s, int chunk, int machine);
 
 // ---- a node ------------------------------------------------------------------------------------
 
@@ -66,13 +71,16 @@ struct solve_part {
     int machine, layers, rounds;
     bool windows;
     uint16_t lo[PLAN_MAX_ROUNDS], hi[PLAN_MAX_ROUNDS];
-    bool summed; // `plain` is the share without a GPU, of one token
-    struct cost_share plain;
+    bool summed;             // what follows is there
+    struct cost_share plain; // the share without a GPU, of one token
+    int most_on_gpu;
 };
 
 // `gpu_layers` of the part on the GPU, with sums of that chunk size; -1: of one token only.
 void solve_share(struct cost_share *out, const struct solve *s, const struct solve_part *p,
                  int gpu_layers, int chunk);
+// How many layers of the part its GPU has room for.
+int solve_most_on_gpu(const struct solve *s, const struct solve_part *p);
 // The cheapest way to run the part: seconds of its own and price x streamed bytes, its disk not
 // busy beyond the bound. INFINITY: it cannot.
 double solve_node(struct plan_node *out, const struct solve *s, const struct solve_part *p,
@@ -92,6 +100,9 @@ double solve_period(const struct solve *s, const struct solve_ring *r, struct pl
 // The period of nodes with the slots that they have when tokens are followed through the rounds;
 // sets their `wait` (solve_flow.c).
 double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);
+// Seconds of a prompt that is one chunk: slots are full when it comes.
+double solve_flow_chunk(const struct solve *s, const struct solve_ring *r,
+                        const struct plan_node *nodes, const struct window_table *t, int chunk);
 // What is foretold: the formulas' period when a->exact, else with rounds that differ, and the slots
 // that are best for them.
 double solve_time(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);
@@ -103,7 +114,7 @@ double solve_objective(const struct plan_ask *a, const struct plan *p);
 
 // ---- counts ------------------------------------------------------------------------------------
 
-// Costs for `rounds`, bound, prices and what is banned, unless they are there from the last time;
+// Costs for `rounds`, bound, prices and the most layers, unless they are there from the last time;
 // solve_split uses them for any order.
 void solve_costs(struct solve *s, const struct solve_limits *l);
 // The least sum over nodes, with its counts in `out`; INFINITY: there is none.
@@ -112,7 +123,8 @@ double solve_split(struct solve *s, const struct solve_limits *l, struct solve_r
 // ---- search ------------------------------------------------------------------------------------
 
 struct solve_task {
-    bool needed[PLAN_MAX_NODES], banned[PLAN_MAX_NODES];
+    bool needed[PLAN_MAX_NODES];
+    int most[PLAN_MAX_NODES];
     int min_rounds, max_rounds;
     double gain; // what more rounds, or another order, must save at least: a share of the period
 };
@@ -120,6 +132,16 @@ struct solve_task {
 // The best ring, its period in *t, which is at first what must be beaten (INFINITY). False: none.
 bool solve_search(struct solve *s, const struct solve_task *task, struct solve_ring *best,
                   double *t);
+
+// Whether there are at most so many distributions, times orders and rounds.
+bool solve_is_little(const struct solve *s, const struct solve_task *task, int n_orders,
+                     double most);
+// `by` layers from machine order[i] to order[j], either of which may have none before or after.
+// False: that may not be.
+bool solve_move(struct solve_ring *out, const struct solve *s, const struct solve_ring *r,
+                const struct solve_limits *l, int i, int j, int by);
+// The ring whose objective is best when that is not the latency alone.
+bool solve_weigh(struct solve *s, const struct solve_task *task, struct solve_ring *best);
 
 enum { SOLVE_ORDERS = 24, SOLVE_FEW = 5 }; // SOLVE_FEW machines have no more orders
 // Orders that are worth trying, the listed one first. `present`: machines of the best ring so far,

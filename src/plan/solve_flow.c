@@ -34,6 +34,7 @@ struct flow {
 
 // ---- windows -----------------------------------------------------------------------------------
 
+// Of one token.
 static void find_windows(struct flow *f, const struct window_table *t, int i)
 {
     const struct plan_node *n = &f->nodes[i];
@@ -145,29 +146,67 @@ static double run_token(struct flow *f)
     return t;
 }
 
-double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes)
+// Of a chunk of a prompt: other seconds, and more experts.
+static void find_chunk_windows(struct flow *f, const struct window_table *t, int i, int chunk)
 {
-    struct window_table t;
-    struct flow f = {.s = s, .r = r, .nodes = nodes};
+    const struct plan_node *n = &f->nodes[i];
+    const struct cost_sums *sums = solve_chunk_sums(f->s, chunk, n->machine);
+    int rounds = f->r->rounds;
+    struct solve_part p = solve_part_of(f->s, f->r, t, i);
+    struct cost_share share;
+    solve_share(&share, f->s, &p, n->gpu_layers, chunk);
+    double more = share.cpu.used > 0 ? share.cpu.used_by_chunk / share.cpu.used : 1;
+    double used = share.cpu.bytes - share.cpu.experts + share.cpu.used_by_chunk;
+    double streamed = (double)(n->streamed - n->demand) + (double)n->demand * more;
+    double part = used > 0 ? fmin(streamed / used, 1) : 0;
+    for (int r = 0; r < rounds; r++) {
+        struct window *w = &f->windows[r][i];
+        int lo = t->lo[r][i], hi = t->hi[r][i];
+        int mid = lo + n->gpu_layers / rounds + (r < n->gpu_layers % rounds);
+        double lanes = sums[hi].chunk[0] - sums[mid].chunk[0];
+        double rows = sums[hi].chunk[1] - sums[mid].chunk[1];
+        w->seconds = lanes + (rows - lanes) * part + sums[mid].chunk[2] - sums[lo].chunk[2];
+        w->demand *= more;
+        if (n->machine == f->s->n - 1 && r == rounds - 1)
+            w->seconds += f->s->output.lanes; // of the last chunk, which follows the others
+    }
+}
+
+// False: there is nothing to follow, as nothing is streamed ahead.
+static bool prepare(struct flow *f, const struct solve *s, const struct solve_ring *r,
+                    const struct plan_node *nodes, const struct window_table *t)
+{
     bool streams = false;
-    double alone = 0;
-    if (windows_split(&t, s->n_layers, r->n, r->layers, r->rounds, NULL))
-        return INFINITY;
+    f->s = s;
+    f->r = r;
+    f->nodes = nodes;
     for (int i = 0; i < r->n; i++) {
         const struct plan_machine *at = &s->c->machines[r->at[i]];
         const struct plan_node *n = &nodes[i];
         bool ahead = n->streamed > n->demand;
-        f.tanks[i] = (struct tank){.size = ahead ? (double)n->slots : 0,
-                                   .level = ahead ? (double)n->slots : 0,
-                                   .disk = at->disk,
-                                   .group = at->disk_group};
-        f.hops[i] = r->n > 1 ? s->hops[r->at[i]][r->at[(i + 1) % r->n]] : 0;
-        alone += n->compute + n->wait + r->rounds * f.hops[i];
+        f->tanks[i] = (struct tank){.size = ahead ? (double)n->slots : 0,
+                                    .level = ahead ? (double)n->slots : 0,
+                                    .disk = at->disk,
+                                    .group = at->disk_group};
+        f->hops[i] = r->n > 1 ? s->hops[r->at[i]][r->at[(i + 1) % r->n]] : 0;
         streams = streams || ahead;
-        find_windows(&f, &t, i);
+        find_windows(f, t, i);
     }
-    if (!streams)
+    return streams;
+}
+
+double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes)
+{
+    struct window_table t;
+    struct flow f;
+    if (windows_split(&t, s->n_layers, r->n, r->layers, r->rounds, NULL))
+        return INFINITY;
+    if (!prepare(&f, s, r, nodes, &t)) {
+        double alone = 0;
+        for (int i = 0; i < r->n; i++)
+            alone += nodes[i].compute + nodes[i].wait + r->rounds * f.hops[i];
         return alone;
+    }
     double before = INFINITY, took = 0;
     for (int i = 0; i < MAX_TOKENS && fabs(took - before) > 1e-4 * took; i++) {
         before = took;
@@ -176,4 +215,18 @@ double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan
     for (int i = 0; i < r->n; i++)
         nodes[i].wait = f.wait[i];
     return took;
+}
+
+double solve_flow_chunk(const struct solve *s, const struct solve_ring *r,
+                        const struct plan_node *nodes, const struct window_table *t, int chunk)
+{
+    struct flow f;
+    prepare(&f, s, r, nodes, t);
+    for (int i = 0; i < r->n; i++) {
+        find_chunk_windows(&f, t, i, chunk);
+        if (r->n > 1)
+            f.hops[i] =
+                cost_hop(s->c, s->m, &s->a, r->at[i], r->at[(i + 1) % r->n], s->tokens[chunk]);
+    }
+    return run_token(&f);
 }

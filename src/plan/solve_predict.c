@@ -87,28 +87,34 @@ static struct cost_share share_of(const struct solve *s, const struct solve_ring
     return share;
 }
 
-// Time to first token with chunks of s->chunks[chunk]; the nodes' stages are filled.
+// Chunks that share the reading of a window.
+static int chunks_together(int chunks, int rounds)
+{
+    int groups = (chunks + SOLVE_TOGETHER - 1) / SOLVE_TOGETHER;
+    return rounds > 1 ? (chunks + groups - 1) / groups : chunks;
+}
+
+// Time to first token with chunks of s->chunks[chunk]; the nodes' stages are filled in.
 static double first_token(struct plan *p, const struct solve *s, const struct solve_ring *r,
                           int chunk)
 {
-    int tokens = s->chunks[chunk], rounds = r->rounds;
-    int chunks = (s->a.prompt + tokens - 1) / tokens;
-    double t = s->output.lanes, sent = sent_by(p, s, tokens);
+    int tokens = s->tokens[chunk], rounds = r->rounds;
+    int chunks = (s->a.prompt + tokens - 1) / tokens, together = chunks_together(chunks, rounds);
+    double sent = sent_by(p, s, tokens);
     struct busy b = {0};
     for (int i = 0; i < p->n_nodes; i++) {
         struct plan_node *n = &p->nodes[i];
         struct cost_share share = share_of(s, r, p, i, chunk);
-        n->stage = cost_stage(n, s->c, &s->a, &share, rounds, chunks);
-        t += n->stage;
-        add_busy(&b, s->c, n, n->stage, cost_stage_bytes(n, &share, rounds, chunks), sent);
+        n->stage = cost_stage(n, s->c, &s->a, &share, rounds, together);
+        add_busy(&b, s->c, n, n->stage, cost_stage_bytes(n, &share, rounds, together), sent);
         if (p->n_nodes == 1)
             break;
         int to = p->nodes[(i + 1) % p->n_nodes].machine;
-        t += rounds * cost_hop(s->c, s->m, &s->a, n->machine, to, tokens);
         double sending = sent / s->c->links[n->machine][to].rate;
         b.node = sending > b.node ? sending : b.node;
     }
-    return t + ((double)s->a.prompt / tokens - 1) * busiest(&b);
+    double first = solve_flow_chunk(s, r, p->nodes, &p->table, chunk);
+    return first + (chunks - 1) * busiest(&b);
 }
 
 // Seconds between tokens when all users' tokens follow each other through the ring.
@@ -158,9 +164,10 @@ static void share_readings(struct plan *p, const struct solve *s, const struct s
         struct plan other = *p;
         struct cost_share share = share_of(s, r, p, i, -1);
         double parts = (double)(n->streamed - n->demand - n->slots), hop = n->hop;
-        double slots = ceil(parts / (r->rounds - 1)) + 1;
+        double window = cost_shared_window(n->layers, r->rounds);
+        double slots = ceil(parts * window / (1 - window)) + 1;
         struct plan_node *to = &other.nodes[i];
-        if (slots <= (double)n->slots ||
+        if (window >= 1 || slots <= (double)n->slots ||
             cost_node_with(to, s->c, n->machine, s->m, &s->a, &share, r->rounds, slots, NULL))
             continue;
         to->hop = hop;

@@ -27,6 +27,7 @@ struct solve_part solve_part_of(const struct solve *s, const struct solve_ring *
         p.hi[k] = t->hi[k][node];
     }
     solve_share(&p.plain, s, &p, 0, -1);
+    p.most_on_gpu = solve_most_on_gpu(s, &p);
     p.summed = true;
     return p;
 }
@@ -192,7 +193,8 @@ static double period(struct look *l)
         if (!(hi < 1e30))
             return INFINITY;
     }
-    for (int i = 0; i < 60 && hi - lo > hi * 1e-12; i++) {
+    const double fine = l->s->a.exact ? 1e-12 : 1e-6;
+    for (int i = 0; i < 60 && hi - lo > hi * fine; i++) {
         double mid = (lo + hi) / 2;
         if (within(l, mid) <= mid)
             hi = mid;

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { LITTLE = 40000 }; // distributions
+enum { LITTLE = 40000, SWEEPS = 50 }; // distributions, rounds of moves
 
 struct best {
     struct solve_ring *ring;
@@ -33,9 +33,8 @@ static bool take(const struct solve *s, struct best *b, const struct solve_ring 
 
 // ---- moves -------------------------------------------------------------------------------------
 
-// `by` layers from machine order[i] to order[j], either of which may have none.
-static bool moved(struct solve_ring *out, const struct solve *s, const struct solve_ring *r,
-                  const struct solve_limits *l, int i, int j, int by)
+bool solve_move(struct solve_ring *out, const struct solve *s, const struct solve_ring *r,
+                const struct solve_limits *l, int i, int j, int by)
 {
     int counts[PLAN_MAX_NODES] = {0};
     for (int k = 0; k < r->n; k++)
@@ -43,7 +42,7 @@ static bool moved(struct solve_ring *out, const struct solve *s, const struct so
     int from = l->order[i], to = l->order[j];
     counts[from] -= by;
     counts[to] += by;
-    if (counts[from] < 0 || l->banned[to] || (l->needed[from] && !counts[from]))
+    if (counts[from] < 0 || counts[to] > l->most[to] || (l->needed[from] && !counts[from]))
         return false;
     *out = (struct solve_ring){.rounds = r->rounds};
     for (int k = 0; k < s->n; k++)
@@ -58,12 +57,13 @@ static bool moved(struct solve_ring *out, const struct solve *s, const struct so
 static void move_layers(const struct solve *s, struct best *b, const struct solve_limits *l)
 {
     struct solve_ring r;
-    for (bool better = true; better;) {
+    int sweeps = s->a.exact ? SWEEPS : 2;
+    for (bool better = true; better && sweeps > 0; sweeps--) {
         better = false;
         for (int by = 1; by <= 2; by++)
             for (int i = 0; i < s->n; i++)
                 for (int j = 0; j < s->n; j++)
-                    if (i != j && moved(&r, s, b->ring, l, i, j, by) &&
+                    if (i != j && solve_move(&r, s, b->ring, l, i, j, by) &&
                         take(s, b, &r, b->t * (1 - least_gain(s))))
                         better = true;
     }
@@ -76,7 +76,7 @@ static bool split_grouped(struct solve *s, struct best *b, struct solve_limits *
 {
     double weight[PLAN_GROUPS] = {0}, own = 1;
     bool found = false;
-    for (int it = 0; it < 24; it++) {
+    for (int it = 0; it < (s->a.exact ? 24 : 10); it++) {
         struct solve_ring r;
         for (int i = 0; i < s->n; i++) {
             int g = s->c->machines[i].disk_group;
@@ -177,12 +177,13 @@ static void try_rounds(struct solve *s, struct best *b, struct solve_limits *l, 
 
 // Distributions of the layers over the machines, times rounds and orders; what is few is searched
 // through, as unlike layers in several rounds have no better way.
-static bool is_little(const struct solve *s, const struct solve_task *task, int n_orders)
+bool solve_is_little(const struct solve *s, const struct solve_task *task, int n_orders,
+                     double most)
 {
     double n = (double)n_orders * (task->max_rounds - task->min_rounds + 1);
     for (int i = 1; i < s->n; i++)
         n *= (double)(s->n_layers + i) / i;
-    return n <= LITTLE;
+    return n <= most;
 }
 
 static void try_counts(const struct solve *s, struct best *b, const struct solve_limits *l,
@@ -193,12 +194,12 @@ static void try_counts(const struct solve *s, struct best *b, const struct solve
         r->at[r->n] = at;
         r->layers[r->n] = left;
         r->n++;
-        if (left >= first)
+        if (left >= first && left <= l->most[at])
             take(s, b, r, b->t * (1 - 1e-9));
         r->n--;
         return;
     }
-    for (int w = first; w <= left && (!w || !l->banned[at]); w++) {
+    for (int w = first; w <= left && w <= l->most[at]; w++) {
         int n = r->n;
         if (w) {
             r->at[r->n] = at;
@@ -258,7 +259,7 @@ bool solve_search(struct solve *s, const struct solve_task *task, struct solve_r
     struct best b = {best, *t, false};
     int orders[SOLVE_ORDERS][PLAN_MAX_NODES];
     int n = solve_orders(s, NULL, orders), from = 0;
-    const bool little = s->placed && is_little(s, task, n);
+    const bool little = s->placed && solve_is_little(s, task, n, LITTLE);
     for (int pass = 0; pass < 8; pass++) {
         double before = b.t;
         for (int k = task->min_rounds; k <= task->max_rounds; k++)
@@ -267,7 +268,7 @@ bool solve_search(struct solve *s, const struct solve_task *task, struct solve_r
                 for (int i = 0; i < s->n; i++) {
                     l.order[i] = orders[o][i];
                     l.needed[i] = task->needed[i];
-                    l.banned[i] = task->banned[i];
+                    l.most[i] = task->most[i];
                 }
                 try_one(s, &b, &l, task, little);
             }

@@ -99,14 +99,15 @@ static double try_gpu(struct plan_node *best, double *least, const struct choice
     return cost;
 }
 
-static int most_on_gpu(const struct choice *c)
+int solve_most_on_gpu(const struct solve *s, const struct solve_part *p)
 {
-    int lo = 0, hi = c->p->layers;
+    const double vram = (double)s->c->machines[p->machine].vram;
+    int lo = 0, hi = vram > 0 ? p->layers : 0;
     while (lo < hi) {
         int mid = (lo + hi + 1) / 2;
         struct cost_share share;
-        solve_share(&share, c->s, c->p, mid, -1);
-        if (share.gpu.bytes + share.gpu.cache <= (double)c->s->c->machines[c->p->machine].vram)
+        solve_share(&share, s, p, mid, -1);
+        if (share.gpu.bytes + share.gpu.cache <= vram)
             lo = mid;
         else
             hi = mid - 1;
@@ -122,7 +123,7 @@ double solve_node(struct plan_node *out, const struct solve *s, const struct sol
     try_gpu(out, &least, &c, 0);
     if (!s->c->machines[p->machine].vram || !p->layers)
         return least;
-    int lo = 1, hi = most_on_gpu(&c);
+    int lo = 1, hi = p->summed ? p->most_on_gpu : solve_most_on_gpu(s, p);
     if (!hi)
         return least;
     try_gpu(out, &least, &c, hi);

@@ -49,7 +49,7 @@ static bool are_there(const struct solve *s, const struct solve_limits *l)
     const struct solve_limits *was = &s->costs;
     return was->rounds == l->rounds && was->bound == l->bound && was->headroom == s->headroom &&
            !memcmp(was->price, l->price, sizeof l->price) &&
-           !memcmp(was->banned, l->banned, sizeof l->banned);
+           !memcmp(was->most, l->most, sizeof l->most);
 }
 
 void solve_costs(struct solve *s, const struct solve_limits *l)
@@ -61,7 +61,7 @@ void solve_costs(struct solve *s, const struct solve_limits *l)
     int places = by_place(s, l->rounds) ? s->n_layers : 0;
     for (int at = 0; at < s->n; at++)
         for (int lo = 0; lo <= places; lo++) {
-            bool fits = !l->banned[at];
+            bool fits = true;
             for (int hi = lo; hi <= s->n_layers; hi++) {
                 double *cost = cost_at(s, at, lo, hi, l->rounds);
                 struct plan_node node;
@@ -69,7 +69,7 @@ void solve_costs(struct solve *s, const struct solve_limits *l)
                 *cost = INFINITY;
                 if (hi == lo && at != s->n - 1)
                     continue;
-                fits = fits && held(s, at, lo, hi, l->rounds);
+                fits = fits && hi - lo <= l->most[at] && held(s, at, lo, hi, l->rounds);
                 if (!fits)
                     continue;
                 if (places) {

@@ -12,6 +12,12 @@ const struct cost_sums *solve_sums(const struct solve *s, int machine)
     return s->sums + (size_t)machine * (size_t)(s->n_layers + 1);
 }
 
+const struct cost_sums *solve_chunk_sums(const struct solve *s, int chunk, int machine)
+{
+    return s->chunk_sums +
+           ((size_t)chunk * (size_t)s->n + (size_t)machine) * (size_t)(s->n_layers + 1);
+}
+
 static bool same_layer(const struct plan_layer *a, const struct plan_layer *b)
 {
     if (a->n_stacks != b->n_stacks || a->bytes != b->bytes || a->kv_bytes != b->kv_bytes ||
@@ -43,17 +49,24 @@ static void sum_layers(struct cost_sums *out, const struct solve *s, const struc
     }
 }
 
+static void add_chunk(struct solve *s, int size)
+{
+    int chunks = (s->a.prompt + size - 1) / size;
+    s->chunks[s->n_chunks] = size;
+    s->tokens[s->n_chunks++] = (s->a.prompt + chunks - 1) / chunks;
+}
+
+// What a whole short prompt is one chunk of says nothing of longer ones.
 static void find_chunks(struct solve *s)
 {
-    int most = s->a.prompt < PLAN_BATCH ? s->a.prompt : PLAN_BATCH;
-    if (s->a.chunk > 0) {
-        s->chunks[s->n_chunks++] = s->a.chunk < s->a.prompt ? s->a.chunk : s->a.prompt;
-        return;
-    }
-    for (int i = 0; i < SOLVE_CHUNKS; i++) {
-        s->chunks[s->n_chunks++] = chunk_sizes[i] < most ? chunk_sizes[i] : most;
-        if (chunk_sizes[i] >= most)
-            return;
+    if (s->a.chunk > 0)
+        add_chunk(s, s->a.chunk);
+    for (int i = 0; i < SOLVE_CHUNKS && !(s->a.chunk > 0); i++) {
+        if (chunk_sizes[i] >= s->a.prompt && chunk_sizes[i] < PLAN_CHUNK)
+            continue;
+        add_chunk(s, chunk_sizes[i]);
+        if (chunk_sizes[i] >= s->a.prompt)
+            break;
     }
 }
 
@@ -128,7 +141,7 @@ int solve_open(struct solve *s, const struct plan_cluster *c, const struct plan_
     sum_layers(s->sums, s, &ask);
     cost_of_layer(&s->output, c, s->n - 1, m, &ask, s->n_layers);
     for (int i = 0; i < s->n_chunks; i++) {
-        ask.chunk = s->chunks[i];
+        ask.chunk = s->tokens[i];
         sum_layers(s->chunk_sums + (size_t)i * all, s, &ask);
     }
     if (!find_held(s))
