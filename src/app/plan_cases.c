@@ -212,7 +212,8 @@ static void add_case(struct sheet *s, const struct plan_case *one, const struct 
     if (!one->possible) {
         for (int i = 0; i < 5; i++)
             sheet_add(s, "%s", i ? "" : "-");
-        sheet_add(s, "%s", one->why.text);
+        // What to do about it is for those who want it.
+        sheet_add(s, "%.*s", (int)strcspn(one->why.text, ";"), one->why.text);
         return;
     }
     plan_page_time(time, one->tpot);

@@ -10,14 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LABEL = 10, NAME_MOST = 20, BAR = 32, ROUNDS_SHOWN = 8, MAP_LEAST = 20 };
+enum { LABEL = 10, NAME_MOST = 20, BAR = 32, WIDE = 120, ROUNDS_SHOWN = 8, MAP_LEAST = 20 };
 
 struct plan_look plan_look_of_terminal(void)
 {
     struct screen s;
     screen_init(&s);
-    return (struct plan_look){
-        .columns = terminal_columns(STDOUT_FILENO), .utf8 = terminal_utf8(), .colours = s.dims};
+    return (struct plan_look){.columns = s.terminal ? terminal_columns(STDOUT_FILENO) : WIDE,
+                              .utf8 = terminal_utf8(),
+                              .colours = s.dims};
 }
 
 void plan_page_time(char out[PLAN_TIME_TEXT], double seconds)
@@ -160,6 +161,19 @@ static void print_bar(const uint64_t parts[PARTS], uint64_t all, const struct pl
     printf("%*s", BAR - at, "");
 }
 
+// In words, or with the marks of the bar.
+static void print_parts(const uint64_t parts[PARTS], const struct plan_look *look, bool words)
+{
+    const char *before = ": ";
+    for (int i = 0; i < PARTS; i++) {
+        if (gib(parts[i]) < 0.005)
+            continue;
+        printf("%s%.*f%s%s", before, gib(parts[i]) < 0.1 ? 2 : 1, gib(parts[i]), words ? " " : "",
+               words ? part_names[i] : part_marks[look->utf8][i]);
+        before = words ? ", " : " ";
+    }
+}
+
 static void print_memory(const struct plan *p, const struct plan_cluster *c, int node, int columns,
                          const struct plan_look *look)
 {
@@ -175,14 +189,8 @@ static void print_memory(const struct plan *p, const struct plan_cluster *c, int
     paint(look, node);
     print_bar(parts, m->memory ? m->memory : 1, look);
     plain(look);
-    const char *before = ": ";
     printf("  %.1f GiB", gib(m->memory));
-    for (int i = 0; i < PARTS; i++) {
-        if (gib(parts[i]) < 0.005)
-            continue;
-        printf("%s%.*f %s", before, gib(parts[i]) < 0.1 ? 2 : 1, gib(parts[i]), part_names[i]);
-        before = ", ";
-    }
+    print_parts(parts, look, look->columns >= WIDE - NAME_MOST + columns);
     putchar('\n');
     if (n->vram)
         printf("%*s%*s  %.1f of %.1f GiB of its GPU's memory: %d layers and their cache\n", LABEL,
@@ -212,7 +220,7 @@ static void add_ms(struct sheet *s, double seconds)
 static void print_nodes(const struct plan *p, const struct plan_cluster *c)
 {
     static const char *const titles[] = {"",     "machine", "layers",    "on GPU",    "compute",
-                                         "wait", "hop to",  "disk busy", "read/token"};
+                                         "wait", "hop",     "disk busy", "read/token"};
     static const bool right[] = {false, false, true, true, true, true, true, true, true};
     struct sheet s;
     bool gpus = false, streams = false;
