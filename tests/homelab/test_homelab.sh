@@ -207,8 +207,10 @@ nothing_is_left_of_a_home() {
     [ -z "$(left_of "$(tail -n 2 "$tap_folder/id" | head -n 1)")" ]
 }
 
-# start_home: a home whose processes sleep, as $owner, $id and in $tap_folder/pids.
+# start_home: a home whose processes sleep, as $owner and $id. It ends with the test.
+declare -A pid=()
 start_home() {
+    trap end_all EXIT
     home "all memory 100MiB" "node head" "node one delay 1ms"
     rm -f "$tap_folder/id"
     "$homelab" up "$home" --model "$demo" -- bash -euc "
@@ -216,6 +218,7 @@ start_home() {
         $id_of_home >'$tap_folder/id'
         exec sleep 98765" &
     owner=$!
+    pid[$owner]=$owner
     until_true [ -s "$tap_folder/id" ]
     id=$(cat "$tap_folder/id")
 }
