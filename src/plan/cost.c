@@ -118,7 +118,7 @@ struct window_kind {
     int n;
     double parts, compute;
 };
-enum { KINDS = 3, SLOTS = 16 }; // parts that slots are divided into
+enum { KINDS = 4, SLOTS = 16 }; // parts that slots are divided into
 
 // Who says UINT64_MAX means all there may be, and sums of bytes must stay whole numbers of 64 bits.
 static const double most_bytes = 0x1p60;
@@ -168,7 +168,8 @@ static double compute_of(const struct plan_machine *at, const struct plan_model 
     return t;
 }
 
-// Rounds have one layer more or less of the node's, and the last one of the head the output.
+// Rounds have one layer more or less of the node's, and behind the head's last one is the output.
+// The last two are never windows by themselves, see late().
 static void find_kinds(struct window_kind *kinds, const struct plan_model *m,
                        const struct cost_share *s, const struct needs *n, int rounds)
 {
@@ -176,28 +177,27 @@ static void find_kinds(struct window_kind *kinds, const struct plan_model *m,
     double output = s->head ? (double)m->output.bytes : 0;
     double parts = plain > 0 ? output / plain : 0, compute = n->used > 0 ? output / n->used : 0;
     int fewer = s->layers / rounds, larger = s->layers % rounds, all = s->layers ? s->layers : 1;
-    for (int i = 0; i < KINDS; i++) {
+    for (int i = 0; i < 2; i++) {
         double share = (double)(fewer + (i == 0)) / all;
-        kinds[i] = (struct window_kind){i == 0   ? larger
-                                        : i == 1 ? rounds - larger - s->head
-                                                 : s->head,
+        kinds[i] = (struct window_kind){i == 0 ? larger : rounds - larger - s->head,
                                         (1 - parts) * share, (1 - compute) * share};
     }
-    kinds[2].parts += parts;
-    kinds[2].compute += compute;
+    kinds[3] = (struct window_kind){s->head, parts, compute};
+    kinds[2] = (struct window_kind){s->head, parts + kinds[1].parts, compute + kinds[1].compute};
 }
 
-// Seconds of a token that parts are late: a window finds all slots full.
+// Seconds of a token that parts are late: a window finds all slots full, and so may the output
+// behind the head's last one, if they were filled while its layers were computed.
 static double late(const struct window_kind *kinds, double parts, double slots, double disk,
                    double compute)
 {
-    double sum = 0;
+    double each[KINDS];
     for (int i = 0; i < KINDS; i++) {
         double read = ((parts + slots) * kinds[i].parts - slots) / disk;
-        double time = compute * kinds[i].compute;
-        sum += read > time ? kinds[i].n * (read - time) : 0;
+        each[i] = fmax(0, read - compute * kinds[i].compute);
     }
-    return sum;
+    double last = fmax(each[2], fmax(each[1], each[3]));
+    return kinds[0].n * each[0] + kinds[1].n * each[1] + kinds[2].n * last;
 }
 
 static void fill(struct plan_node *out, const struct plan_machine *at, const struct plan_model *m,

@@ -49,7 +49,7 @@ int cost_node(struct plan_node *out, const struct plan_cluster *c, int machine,
 int cost_node_with(struct plan_node *out, const struct plan_cluster *c, int machine,
                    const struct plan_model *m, const struct plan_ask *a, const struct cost_share *s,
                    int rounds, double slots, struct err *e);
-enum { COST_SLOTS = 5 };
+enum { COST_SLOTS = 6 };
 // Bytes of slots from m->slots_least to `most`, ascending, between which the node's own time
 // changes linearly. Returns how many; 0: there is no choice.
 int cost_slots(double slots[COST_SLOTS], const struct plan_cluster *c, int machine,

@@ -18,8 +18,10 @@ struct tank {                 // a node's slots
 };
 
 struct window {
-    double seconds, bytes,
-        demand; // of computing, that go through the slots, of waiting for experts
+    double gpu;     // seconds of the layers on it, which come first
+    double seconds; // of computing the others
+    double bytes;   // that go through the slots meanwhile
+    double demand;  // seconds of waiting for experts
 };
 
 struct flow {
@@ -28,11 +30,20 @@ struct flow {
     const struct plan_node *nodes;
     struct tank tanks[PLAN_MAX_NODES];
     struct window windows[PLAN_MAX_ROUNDS][PLAN_MAX_NODES];
+    struct window output; // of the head, behind its last window
     double hops[PLAN_MAX_NODES];
     double wait[PLAN_MAX_NODES]; // of the token
 };
 
 // ---- windows -----------------------------------------------------------------------------------
+
+static void scale(struct window *w, double seconds, double bytes, double demand)
+{
+    w->gpu *= seconds;
+    w->seconds *= seconds;
+    w->bytes *= bytes;
+    w->demand *= demand;
+}
 
 // Of one token.
 static void find_windows(struct flow *f, const struct window_table *t, int i)
@@ -40,31 +51,35 @@ static void find_windows(struct flow *f, const struct window_table *t, int i)
     const struct plan_node *n = &f->nodes[i];
     const struct solve *s = f->s;
     const struct cost_sums *sums = solve_sums(s, n->machine);
-    double seconds = 0, bytes = 0, used = 0;
-    int rounds = f->r->rounds;
-    for (int r = 0; r < rounds; r++) {
+    const bool head = n->machine == s->n - 1;
+    struct window all = {0};
+    for (int r = 0, done = 0; r < f->r->rounds; r++) {
         struct window *w = &f->windows[r][i];
         int lo = t->lo[r][i], hi = t->hi[r][i];
-        int mid = lo + n->gpu_layers / rounds + (r < n->gpu_layers % rounds);
-        *w = (struct window){
-            .seconds = sums[hi].lanes - sums[mid].lanes + sums[mid].gpu - sums[lo].gpu,
-            .bytes = sums[hi].bytes - sums[mid].bytes - (sums[hi].experts - sums[mid].experts),
-            .demand = sums[hi].used - sums[mid].used};
-        if (n->machine == s->n - 1 && r == rounds - 1) {
-            w->seconds += s->output.lanes;
-            w->bytes += s->output.bytes;
-        }
-        seconds += w->seconds;
-        bytes += w->bytes;
-        used += w->demand;
+        const struct cost_sums *from = &sums[lo], *to = &sums[hi];
+        const struct cost_sums *mid = from + windows_part(n->gpu_layers, n->layers, done, hi - lo);
+        done += hi - lo;
+        *w = (struct window){.gpu = mid->gpu - from->gpu,
+                             .seconds = to->lanes - mid->lanes,
+                             .bytes = to->bytes - mid->bytes - (to->experts - mid->experts),
+                             .demand = to->used - mid->used};
+        all.seconds += w->gpu + w->seconds;
+        all.bytes += w->bytes;
+        all.demand += w->demand;
+    }
+    if (head) {
+        f->output = (struct window){.seconds = s->output.lanes, .bytes = s->output.bytes};
+        all.seconds += f->output.seconds;
+        all.bytes += f->output.bytes;
     }
     double late = n->demand ? (double)n->demand / s->c->machines[n->machine].disk : 0;
-    for (int r = 0; r < rounds; r++) {
-        struct window *w = &f->windows[r][i];
-        w->seconds *= seconds > 0 ? n->compute / seconds : 0;
-        w->bytes *= bytes > 0 ? (double)(n->streamed - n->demand) / bytes : 0;
-        w->demand *= used > 0 ? late / used : 0;
-    }
+    double seconds = all.seconds > 0 ? n->compute / all.seconds : 0;
+    double bytes = all.bytes > 0 ? (double)(n->streamed - n->demand) / all.bytes : 0;
+    double demand = all.demand > 0 ? late / all.demand : 0;
+    for (int r = 0; r < f->r->rounds; r++)
+        scale(&f->windows[r][i], seconds, bytes, demand);
+    if (head)
+        scale(&f->output, seconds, bytes, 0);
 }
 
 // ---- time passing ------------------------------------------------------------------------------
@@ -128,6 +143,15 @@ static double pass_time(struct flow *f, int at, double left, double bytes, bool 
     return passed + (left > 0 ? left : 0);
 }
 
+static double run_window(struct flow *f, int i, const struct window *w)
+{
+    double took = pass_time(f, -1, w->gpu, 0, false);
+    took += pass_time(f, i, w->seconds, w->bytes, false);
+    took += pass_time(f, i, w->demand, 0, true);
+    f->wait[i] += took - w->gpu - w->seconds;
+    return took;
+}
+
 static double run_token(struct flow *f)
 {
     double t = 0;
@@ -135,23 +159,19 @@ static double run_token(struct flow *f)
         f->wait[i] = 0;
     for (int r = 0; r < f->r->rounds; r++)
         for (int i = 0; i < f->r->n; i++) {
-            const struct window *w = &f->windows[r][i];
-            double took = pass_time(f, i, w->seconds, w->bytes, false);
-            took += pass_time(f, i, w->demand, 0, true);
-            f->wait[i] += took - w->seconds;
-            t += took;
-            if (f->hops[i] > 0)
-                t += pass_time(f, -1, f->hops[i], 0, false);
+            t += run_window(f, i, &f->windows[r][i]);
+            if (r == f->r->rounds - 1 && i == f->r->n - 1)
+                t += run_window(f, i, &f->output);
+            t += pass_time(f, -1, f->hops[i], 0, false);
         }
     return t;
 }
 
-// Of a chunk of a prompt: other seconds, and more experts.
+// Of a chunk of a prompt: other seconds, and more experts. The last chunk has the output behind it.
 static void find_chunk_windows(struct flow *f, const struct window_table *t, int i, int chunk)
 {
     const struct plan_node *n = &f->nodes[i];
     const struct cost_sums *sums = solve_chunk_sums(f->s, chunk, n->machine);
-    int rounds = f->r->rounds;
     struct solve_part p = solve_part_of(f->s, f->r, t, i);
     struct cost_share share;
     solve_share(&share, f->s, &p, n->gpu_layers, chunk);
@@ -159,16 +179,16 @@ static void find_chunk_windows(struct flow *f, const struct window_table *t, int
     double used = share.cpu.bytes - share.cpu.experts + share.cpu.used_by_chunk;
     double streamed = (double)(n->streamed - n->demand) + (double)n->demand * more;
     double part = used > 0 ? fmin(streamed / used, 1) : 0;
-    for (int r = 0; r < rounds; r++) {
+    for (int r = 0, done = 0; r < f->r->rounds; r++) {
         struct window *w = &f->windows[r][i];
         int lo = t->lo[r][i], hi = t->hi[r][i];
-        int mid = lo + n->gpu_layers / rounds + (r < n->gpu_layers % rounds);
+        int mid = lo + windows_part(n->gpu_layers, n->layers, done, hi - lo);
+        done += hi - lo;
         double lanes = sums[hi].chunk[0] - sums[mid].chunk[0];
         double rows = sums[hi].chunk[1] - sums[mid].chunk[1];
-        w->seconds = lanes + (rows - lanes) * part + sums[mid].chunk[2] - sums[lo].chunk[2];
+        w->gpu = sums[mid].chunk[2] - sums[lo].chunk[2];
+        w->seconds = lanes + (rows - lanes) * part;
         w->demand *= more;
-        if (n->machine == f->s->n - 1 && r == rounds - 1)
-            w->seconds += f->s->output.lanes; // of the last chunk, which follows the others
     }
 }
 
