@@ -1,8 +1,12 @@
 // Descriptions of machines: see devices.h.
 #include "app/devices.h"
 
+#include "app/amounts.h"
 #include "app/device_files.h"
+#include "app/sheet.h"
+#include "base/check.h"
 #include "disk/io.h"
+#include "kernels/blocks.h"
 #include "plan/json_fields.h"
 
 #include <errno.h>
@@ -52,14 +56,37 @@ static const char *comment_of(const json_t *json)
     return text ? text : "";
 }
 
+static void add_device(struct sheet *s, const struct device_file *f)
+{
+    static struct profile_device d;
+    char memory[AMOUNT_BYTES], vram[AMOUNT_BYTES];
+    json_t *json = json_loadb(f->text, (size_t)(f->end - f->text), 0, NULL);
+    CHECK(json && !parse_device(&d, f, NULL)); // a file of profiles/ that is wrong
+    const struct plan_machine *m = &d.machine;
+    amount_size(memory, m->memory);
+    amount_size(vram, m->vram);
+    sheet_add(s, "%s", f->name);
+    sheet_add(s, "%s", memory);
+    sheet_add(s, "%.1f", 1e-9 / profile_product(&m->cpu, PLAN_LANES, WT_Q4_K, 1));
+    sheet_add(s, "%.2f", m->disk / 1e9);
+    sheet_add(s, "%s", m->vram ? vram : "");
+    sheet_add(s, "%s", comment_of(json));
+    json_decref(json);
+}
+
 void device_list(void)
 {
-    for (int i = 0; i < DEVICE_FILES; i++) {
-        const struct device_file *f = &device_files[i];
-        json_t *json = json_loadb(f->text, (size_t)(f->end - f->text), 0, NULL);
-        printf("%-20s  %s\n", f->name, comment_of(json));
-        json_decref(json);
-    }
+    static const char *const titles[] = {"device",    "memory", "weights GB/s",
+                                         "disk GB/s", "GPU",    "what it is"};
+    static const bool right[] = {false, true, true, true, true, false};
+    struct sheet s;
+    sheet_init(&s, titles, right, sizeof right);
+    for (int i = 0; i < DEVICE_FILES; i++)
+        add_device(&s, &device_files[i]);
+    sheet_print_columns(&s);
+    sheet_fini(&s);
+    printf("\nmemory is what Rondo may take; profiles/ in the source says where the numbers come "
+           "from\n");
 }
 
 // ---- files -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 int device_find(struct profile_device *out, const char *name, struct err *e);
 // The same, or a file with a machine when `name` has a dot or a slash.
 int device_open(struct profile_device *out, const char *name, struct err *e);
-// "name  comment" for each, on standard output.
+// A table of them, on standard output.
 void device_list(void);
 
 // The JSON in a file; `name` is what sentences call it.

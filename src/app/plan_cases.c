@@ -81,6 +81,28 @@ static void compare_absent(struct plan_cases *l, const struct plan *p, const str
     }
 }
 
+// Whether the machine with the most layers had better be the head.
+static void compare_head(struct plan_cases *l, struct scratch *t, const struct plan *p,
+                         const struct plan_cluster *c, const struct plan_setting *s,
+                         const struct plan_ask *a)
+{
+    char title[PLAN_CASE_TITLE];
+    int at[PLAN_MAX_NODES], n = 0, most = 0;
+    for (int i = 0; i < p->n_nodes; i++)
+        if (p->nodes[i].layers > p->nodes[most].layers)
+            most = i;
+    const int head = p->nodes[most].machine;
+    if (head == c->n - 1)
+        return;
+    for (int i = 0; i < c->n; i++)
+        if (i != head)
+            at[n++] = i;
+    at[n++] = head;
+    snprintf(title, sizeof title, "%s as the head", c->machines[head].name);
+    profile_pick(&t->cluster, c, at, n);
+    try_case(l, title, t, s, a);
+}
+
 void plan_cases_compare(struct plan_cases *l, const struct plan *p, const struct plan_cluster *c,
                         const struct plan_setting *s)
 {
@@ -111,6 +133,7 @@ void plan_cases_compare(struct plan_cases *l, const struct plan *p, const struct
         profile_pick(&t->cluster, c, &head, 1);
         try_case(l, title, t, s, &a);
     }
+    compare_head(l, t, p, c, s, &a);
     if (c->n > 1) {
         struct plan_ask even = a;
         even.layers_given = true;

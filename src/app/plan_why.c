@@ -141,7 +141,8 @@ static void say_rounds(struct plan_why *w, const struct plan *p, const struct pl
 
 // ---- machines ----------------------------------------------------------------------------------
 
-static void say_absent(struct plan_why *w, const struct plan *p, const struct plan_cluster *c)
+static void say_absent(struct plan_why *w, const struct plan *p, const struct plan_cluster *c,
+                       bool latency)
 {
     char time[PLAN_TIME_TEXT];
     for (int i = 0; i < p->n_absent; i++) {
@@ -153,10 +154,15 @@ static void say_absent(struct plan_why *w, const struct plan *p, const struct pl
         else if (a->tpot >= p->tpot)
             say(w, "%s is left out: with it a token would take %s (%+.1f %%).", name, time,
                 100 * (a->tpot / p->tpot - 1));
+        else if (latency)
+            say(w,
+                "%s is left out: with it a token would take %s (%+.1f %%), too little for having "
+                "one machine more.",
+                name, time, 100 * (a->tpot / p->tpot - 1));
         else
             say(w,
-                "%s is left out: with it a token would take %s (%+.1f %%), too little for one "
-                "machine more, or less of what is asked for.",
+                "%s is left out: with it a token would take %s (%+.1f %%), but it is not tokens of "
+                "one user that the plan is to be best at.",
                 name, time, 100 * (a->tpot / p->tpot - 1));
     }
 }
@@ -185,6 +191,6 @@ void plan_why_find(struct plan_why *w, const struct plan *p, const struct plan_c
     say_memory(w, p, &all);
     if (!s->ask.layers_given)
         say_rounds(w, p, c, s, &all);
-    say_absent(w, p, c);
+    say_absent(w, p, c, s->ask.latency > 0);
     say_notes(w, s, &all);
 }

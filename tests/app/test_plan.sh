@@ -4,7 +4,7 @@
 # shellcheck source=tests/support/tap.sh
 source "$(dirname "$0")/../support/tap.sh"
 cd "$tap_folder"
-export LC_ALL=C
+export LC_ALL=C RONDO_STATE=$tap_folder/state
 
 cat >paper.json <<'END'
 {"machines": [{"device": "d4"}, {"device": "d3"}, {"device": "d2"}, {"device": "d1"}]}
@@ -48,7 +48,8 @@ a_small_model_leaves_machines_out_and_says_what_they_would_cost() {
 
 comparing_names_every_other_choice() {
     "$RONDO" plan like:32b --cluster home.json --compare >out
-    for what in 'this plan' 'without ' 'desk alone' 'as many layers for all'; do
+    for what in 'this plan' 'without ' 'desk alone' 'n100-16gb as the head' \
+        'as many layers for all'; do
         grep -Eq "^$what" out
     done
     "$RONDO" plan like:32b --cluster home.json --compare --json >json
@@ -105,13 +106,14 @@ END
 
 every_device_of_the_list_can_be_planned_with() {
     "$RONDO" plan --devices >list
-    [ "$(wc -l <list)" -ge 15 ]
-    while read -r name comment; do
-        [ -n "$comment" ]
+    grep -Eq '^desktop-rtx3060-12gb +13.0 GiB .* 11.5 GiB  desktop, ' list
+    sed -n '2,/^$/p' list | sed '$d' >devices
+    [ "$(wc -l <devices)" -ge 15 ]
+    while read -r name _; do
         echo "{\"machines\": [{\"device\": \"$name\"}]}" >one.json
-        "$RONDO" plan like:1b --cluster one.json --json >json
-        at_most 1 "$(number json plan.tpot_ms)"
-    done <list
+        "$RONDO" plan like:1b --cluster one.json >out
+        grep -Eq '^a token +[0-9.]+ ms' out
+    done <devices
 }
 
 this_machine_is_measured_without_a_cluster() {
