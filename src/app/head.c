@@ -5,6 +5,7 @@
 #include "app/head_plan.h"
 #include "app/interrupt.h"
 #include "app/listen.h"
+#include "app/plan_setting.h"
 #include "app/ring_report.h"
 #include "app/status_socket.h"
 #include "app/terminal.h"
@@ -108,10 +109,8 @@ static void choose(struct head *h, const struct model *m, const struct local_opt
         .engine = &h->engine,
         .activation = h->activation,
         .rounds = (int)options_int(o, OPT_ROUNDS),
-        .latency = options_enum(o, OPT_OBJECTIVE) == 0,
-        .first = options_enum(o, OPT_OBJECTIVE) == 1,
-        .throughput = options_enum(o, OPT_OBJECTIVE) == 2,
     };
+    plan_setting_objective(o, &h->wants.latency, &h->wants.first, &h->wants.throughput);
     if (options_text(o, OPT_SURVEY))
         snprintf(h->survey, sizeof h->survey, "%s", options_text(o, OPT_SURVEY));
 }

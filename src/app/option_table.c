@@ -28,7 +28,7 @@ static const char *const layouts[] = {"auto", "rows", "lanes", NULL};
 static const char *const residencies[] = {"auto", "direct", "mmap", NULL};
 static const char *const shapes[] = {"1b",  "3b",  "8b",  "14b",     "30b", "32b",
                                      "65b", "70b", "72b", "30b-a3b", NULL};
-static const char *const objectives[] = {"latency", "first", "throughput", NULL};
+static const char *const objectives[] = {"answer", "latency", "first", "throughput", NULL};
 static const char *const archs[] = {"llama", "qwen2", "qwen3moe", NULL};
 static const char *const tokenizers[] = {"bpe", "spm", NULL};
 _Static_assert(LOG_DEBUG + 2 == sizeof log_levels / sizeof *log_levels, "log levels");
@@ -250,8 +250,9 @@ const struct option_spec option_table[OPT_COUNT] = {
     [OPT_USERS] = {"users", 'u', OPTION_INT, .value = "N", .min = 1, .max = 1024,
                    .help = "answers at the same time, each with a context of its own"},
     [OPT_OBJECTIVE] = {"objective", 0, OPTION_ENUM, .names = objectives,
-                       .help = "what the plan is best at: the time of each token, the time to the "
-                               "first token, or tokens a second of all users together"},
+                       .help = "what the plan is best at: a whole answer, as long as its prompt; "
+                               "the time of each token, the time to the first one, or tokens a "
+                               "second of all users together"},
     [OPT_NO_GPU] = {"no-gpu", 0, OPTION_FLAG,
                     .help = "leave GPUs out, which this release plans but does not use yet"},
     [OPT_MODEL_LIKE] = {"model-like", 0, OPTION_STRING, .value = "SHAPE[:FORMAT]",

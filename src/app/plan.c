@@ -206,7 +206,7 @@ const struct verb verb_plan = {
         "rondo plan 8b.gguf --cluster home.json --layers 8,24 --rounds 2",
     .options = (const struct verb_option[]){{OPT_CLUSTER, NULL},    {OPT_WHAT_IF, NULL},
                                             {OPT_DEVICES, NULL},    {OPT_MODEL_LIKE, NULL},
-                                            {OPT_COMPARE, NULL},    {OPT_OBJECTIVE, "latency"},
+                                            {OPT_COMPARE, NULL},    {OPT_OBJECTIVE, "answer"},
                                             {OPT_CTX, "0"},         {OPT_PROMPT_TOKENS, "256"},
                                             {OPT_USERS, "1"},       {OPT_PLAN_LAYERS, NULL},
                                             {OPT_PLAN_ROUNDS, "0"}, {OPT_SAVE, NULL},

@@ -155,6 +155,17 @@ static int read_layers(struct plan_setting *s, const char *text, struct err *e)
     return 0;
 }
 
+void plan_setting_objective(const struct options *o, double *latency, double *first,
+                            double *throughput)
+{
+    enum { ANSWER, LATENCY, FIRST, THROUGHPUT };
+    const double answer_tokens = 256; // a prompt's first token counts as much as one of so many
+    int objective = options_enum(o, OPT_OBJECTIVE);
+    *latency = objective == ANSWER || objective == LATENCY;
+    *first = objective == FIRST ? 1 : objective == ANSWER ? 1 / answer_tokens : 0;
+    *throughput = objective == THROUGHPUT;
+}
+
 static int read_question(struct plan_setting *s, const struct options *o, struct err *e)
 {
     const char *layers = options_text(o, OPT_PLAN_LAYERS);
@@ -162,10 +173,7 @@ static int read_question(struct plan_setting *s, const struct options *o, struct
     a->prompt = (int)options_int(o, OPT_PROMPT_TOKENS);
     a->users = (int)options_int(o, OPT_USERS);
     a->rounds = (int)options_int(o, OPT_PLAN_ROUNDS);
-    int objective = options_enum(o, OPT_OBJECTIVE);
-    a->latency = objective == 0;
-    a->first = objective == 1;
-    a->throughput = objective == 2;
+    plan_setting_objective(o, &a->latency, &a->first, &a->throughput);
     if (layers && options_text(o, OPT_APPLY))
         return err_set(e, ERR_USAGE, "--apply has the layers already; give it or --layers");
     if (layers && options_text(o, OPT_WHAT_IF))

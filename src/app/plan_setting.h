@@ -16,6 +16,9 @@ struct plan_setting {
 
 // The verb takes the options of rondo plan. A large struct: heap or static.
 int plan_setting_read(struct plan_setting *s, const struct options *o, struct err *e);
+// What --objective wants, as weights of struct plan_ask.
+void plan_setting_objective(const struct options *o, double *latency, double *first,
+                            double *throughput);
 // Machines of a layer map that somebody gives: the cluster in the order of the plan's nodes.
 int plan_setting_order(struct plan_cluster *out, const struct plan_cluster *c,
                        const struct plan_order *order, const char *file, struct err *e);

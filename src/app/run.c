@@ -327,7 +327,7 @@ const struct verb verb_run = {
                                             {OPT_LAYERS, NULL},
                                             {OPT_EVEN, NULL},
                                             {OPT_APPLY, NULL},
-                                            {OPT_OBJECTIVE, "latency"},
+                                            {OPT_OBJECTIVE, "answer"},
                                             {OPT_SURVEY, NULL},
                                             {OPT_ROUNDS, "0"},
                                             {OPT_WIRE, "f32"},

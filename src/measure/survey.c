@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum {
-    STRETCH = 96 << 20,     // of weights
+    STRETCH = 64 << 20,     // of weights
     MATRIX = 6 << 20,       // bytes of one, about
     MAX_ROWS = 64,          // tokens
     MATRIX_ROWS = 8192,     // of a matrix, at most
@@ -29,7 +29,8 @@ enum {
     MATRICES = STRETCH / (256 << 10),
 };
 static const int64_t slice_ns = 12000000; // of a try, at least: longer than a slice of a processor
-static const int64_t usual_ns = 1500000000, disk_ns = 250000000;
+static const int64_t usual_ns = 900000000, disk_ns = 200000000;
+static const double long_s = 0.03; // that a run may take, where there is a choice
 
 struct survey {
     const struct survey_ask *a;
@@ -97,11 +98,24 @@ static int time_list(struct survey *s, double *out, struct err *e)
 
 // ---- products ----------------------------------------------------------------------------------
 
-// As many matrices as a try with so many tokens needs.
-static int matrices_for(const struct survey *s, int tokens)
+static int at_least(int x, int least)
 {
-    int all = (int)(STRETCH / s->matrix), n = tokens > 1 ? all / (tokens > 4 ? 8 : 2) : all;
-    return n > 0 ? n : 1;
+    return x > least ? x : least;
+}
+
+// Matrices for a pass of plan_widths[w] tokens: all for one token, which is limited by memory,
+// fewer for more tokens, and no more than a slow machine gets through in time. *rows: of a matrix,
+// fewer where one takes too long.
+static int matrices_for(const struct survey *s, int w, const double *times, int *rows)
+{
+    int n = at_least((int)(STRETCH / s->matrix) >> 2 * w, 1);
+    if (!w)
+        return n;
+    double slowest = times[w - 1] * plan_widths[w] / plan_widths[w - 1] * (double)s->matrix;
+    double fit = long_s / slowest;
+    if (fit < 1)
+        *rows = at_least((int)(*rows * fit) / FEW * FEW, FEW);
+    return fit < n ? at_least((int)fit, 1) : n;
 }
 
 static int survey_product(struct survey *s, struct plan_speed *speed, uint32_t type,
@@ -117,15 +131,15 @@ static int survey_product(struct survey *s, struct plan_speed *speed, uint32_t t
     s->matrix = (size_t)rows * row_bytes;
     s->layout = form == PLAN_LANES ? LAYOUT_LANES : LAYOUT_ROWS;
     for (int w = 0; w < PLAN_WIDTHS; w++) {
-        int n = matrices_for(s, plan_widths[w]);
-        double t;
+        double *times = speed->product[form][type], t;
+        int some = rows, n = matrices_for(s, w, times, &some);
         list_reset(s->l);
         for (int i = 0; i < n; i++) {
             struct weight m = {.type = type,
                                .piece = (uint32_t)i,
                                .row_bytes = row_bytes,
                                .n_in = n_in,
-                               .n_out = rows};
+                               .n_out = some};
             list_wait(s->l, m.piece, 1);
             op_matmul(s->l, s->y, s->x, &m, plan_widths[w]);
             list_done(s->l, m.piece, 1);
@@ -133,7 +147,7 @@ static int survey_product(struct survey *s, struct plan_speed *speed, uint32_t t
         int rc = time_list(s, &t, e);
         if (rc)
             return rc;
-        speed->product[form][type][w] = t / ((double)n * (double)s->matrix);
+        times[w] = t / ((double)n * some * (double)row_bytes);
     }
     return 0;
 }

@@ -22,7 +22,7 @@ struct survey_ask {
     struct backend_options backend;
     int fd;            // of the model's largest file, open for reading; -1: no disk is measured
     uint64_t size;     // its bytes
-    int64_t budget_ns; // 0: 1.5 s, of which it may take twice as much on a slow machine
+    int64_t budget_ns; // 0: 0.9 s; a slow machine takes longer
 };
 
 // Fills the speed of the processor and the rate of the disk, and says that the machine shares
