@@ -65,10 +65,11 @@ static void pairs_of_round(struct inquiry *s)
     s->n_ways = s->next_way = 0;
     for (int i = 0; i < even / 2; i++) {
         int a = i ? (s->round / 2 + i) % last : last, b = (s->round / 2 + last - i) % last;
-        if (a >= s->n || b >= s->n)
-            continue;                              // has a rest
-        s->from[s->n_ways] = s->round % 2 ? b : a; // there in one round, back in the next
-        s->to[s->n_ways++] = s->round % 2 ? a : b;
+        int from = s->round % 2 ? b : a, to = s->round % 2 ? a : b; // there, and then back
+        if (a >= s->n || b >= s->n || s->recalled[from][to])
+            continue; // has a rest, or is known
+        s->from[s->n_ways] = from;
+        s->to[s->n_ways++] = to;
     }
 }
 
@@ -116,6 +117,15 @@ static bool in_group(const struct inquiry *s, int node)
         if (i != node && share_disk(s, i, node))
             return true;
     return false;
+}
+
+// Whether it is known what all of its group get together.
+static bool group_recalled(const struct inquiry *s, int node)
+{
+    for (int i = 0; i < s->n; i++)
+        if ((i == node || share_disk(s, i, node)) && !s->recalled[i][i])
+            return false;
+    return true;
 }
 
 static void form_disk_groups(struct inquiry *s)
@@ -170,7 +180,7 @@ static void begin_disks(struct inquiry *s, struct inquiry_questions *out)
     memset(s->asked, 0, sizeof s->asked);
     memset(s->answered, 0, sizeof s->answered);
     for (int i = 0; i < s->n; i++)
-        if (in_group(s, i) && s->cluster.machines[i].disk > 0) {
+        if (in_group(s, i) && s->cluster.machines[i].disk > 0 && !group_recalled(s, i)) {
             s->asked[i] = true;
             ask(out, i, -1);
         }
@@ -188,6 +198,23 @@ void inquiry_begin(struct inquiry *s, const struct inquiry_seat *seats, int n,
     memcpy(s->seats, seats, (size_t)n * sizeof *seats);
     out->n = 0;
     ask_profiles(s, out);
+}
+
+void inquiry_recall_link(struct inquiry *s, int node, int to, const struct plan_link *way)
+{
+    s->cluster.links[node][to] = *way;
+    s->recalled[node][to] = true;
+}
+
+void inquiry_recall_disk(struct inquiry *s, int node, double rate)
+{
+    s->together[node] = rate;
+    s->recalled[node][node] = true;
+}
+
+bool inquiry_share_disk(const struct inquiry *s, int a, int b)
+{
+    return share_disk(s, a, b);
 }
 
 static bool due(const struct inquiry *s, enum inquiry_stage stage, int node)

@@ -36,16 +36,24 @@ struct inquiry {
     struct inquiry_seat seats[PLAN_MAX_NODES];
     bool asked[PLAN_MAX_NODES], answered[PLAN_MAX_NODES]; // PROFILES and DISKS
     int from[INQUIRY_MAX_QUESTIONS], to[INQUIRY_MAX_QUESTIONS], n_ways,
-        next_way;                    // LINKS: of a round
-    int round, n_waiting;            // and answers that are due
-    double together[PLAN_MAX_NODES]; // DISKS: bytes a second
-    bool unknown;                    // somebody knows nothing of itself: there is no cluster
+        next_way;                                  // LINKS: of a round
+    int round, n_waiting;                          // and answers that are due
+    double together[PLAN_MAX_NODES];               // DISKS: bytes a second
+    bool recalled[PLAN_MAX_NODES][PLAN_MAX_NODES]; // ways; of a node to itself: its disk
+    bool unknown; // somebody knows nothing of itself: there is no cluster
     struct plan_cluster cluster;
 };
 
 // The seats in the cluster's order, the head last, n >= 2. Fills the first questions.
 void inquiry_begin(struct inquiry *s, const struct inquiry_seat *seats, int n,
                    struct inquiry_questions *out);
+// What was found before, and is not asked again; between inquiry_begin and the first answer. A disk
+// is asked about again unless all nodes on it are known.
+void inquiry_recall_link(struct inquiry *s, int node, int to, const struct plan_link *way);
+void inquiry_recall_disk(struct inquiry *s, int node, double rate);
+// Whether two nodes' files lie on one disk.
+bool inquiry_share_disk(const struct inquiry *s, int a, int b);
+
 // An answer to a question that was asked; those to others are ignored. Replaces what is in `out`.
 // NULL: the node knows nothing, and the survey is DONE.
 void inquiry_profile(struct inquiry *s, int node, const struct plan_machine *m,

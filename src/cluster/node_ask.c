@@ -95,6 +95,86 @@ static void ask(struct node *n, const struct inquiry_questions *q)
     }
 }
 
+// ---- what was found before ---------------------------------------------------------------------
+
+static const struct digest *fingerprint_of(const struct node *n, int node)
+{
+    return node == head_of(n) ? &n->fingerprint : &n->peers[n->asked[node]].fingerprint;
+}
+
+static void key_of_way(const struct node *n, int from, int to, uint8_t key[FINDINGS_KEY])
+{
+    struct {
+        char what[8];
+        struct digest from, to;
+        uint32_t small, large;
+    } k = {"way", *fingerprint_of(n, from), *fingerprint_of(n, to), bytes_of(n, 1),
+           bytes_of(n, PLAN_CHUNK)};
+    findings_key(key, &k, sizeof k);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct digest));
+}
+
+// Of what this node gets while all on its disk read: others there, another key.
+static void key_of_disk(const struct node *n, int node, uint8_t key[FINDINGS_KEY])
+{
+    struct {
+        char what[8];
+        uint8_t disk[16];
+        struct digest node, all[PLAN_MAX_NODES];
+    } k = {.what = "disk", .node = *fingerprint_of(n, node)};
+    int count = 0;
+    memcpy(k.disk, n->inquiry.seats[node].disk, sizeof k.disk);
+    for (int i = 0; i < n->inquiry.n; i++)
+        if (i == node || inquiry_share_disk(&n->inquiry, i, node))
+            k.all[count++] = *fingerprint_of(n, i);
+    qsort(k.all, (size_t)count, sizeof k.all[0], ascending);
+    findings_key(key, &k, sizeof k);
+}
+
+static void recall(struct node *n)
+{
+    uint8_t key[FINDINGS_KEY];
+    int64_t now_s = clock_wall_s();
+    const struct finding *x;
+    findings_load(&n->findings, n->folder);
+    for (int i = 0; i < n->inquiry.n; i++) {
+        key_of_disk(n, i, key);
+        if ((x = findings_find(&n->findings, key, now_s)))
+            inquiry_recall_disk(&n->inquiry, i, x->a);
+        for (int j = 0; j < n->inquiry.n; j++) {
+            key_of_way(n, i, j, key);
+            if (i != j && (x = findings_find(&n->findings, key, now_s)) && x->b > 0)
+                inquiry_recall_link(&n->inquiry, i, j, &(struct plan_link){x->a, x->b});
+        }
+    }
+}
+
+static void take_way(struct node *n, int from, int to, const struct plan_link *way,
+                     struct inquiry_questions *q)
+{
+    uint8_t key[FINDINGS_KEY];
+    bool asked = n->inquiry.stage == INQUIRY_LINKS && from != to && to < n->inquiry.n;
+    if (asked && way->rate > 0) {
+        key_of_way(n, from, to, key);
+        findings_put(&n->findings, key, way->latency, way->rate, clock_wall_s());
+    }
+    inquiry_link(&n->inquiry, from, to, way, q);
+}
+
+static void take_disk(struct node *n, int node, double rate, struct inquiry_questions *q)
+{
+    uint8_t key[FINDINGS_KEY];
+    if (n->inquiry.stage == INQUIRY_DISKS) {
+        key_of_disk(n, node, key);
+        findings_put(&n->findings, key, rate, 0, clock_wall_s());
+    }
+    inquiry_disk(&n->inquiry, node, rate, q);
+}
+
 // ---- the end -----------------------------------------------------------------------------------
 
 static void finish(struct node *n)
@@ -118,6 +198,7 @@ static void finish(struct node *n)
     n->surveyed = s;
     pthread_mutex_unlock(&n->lock);
     n->survey_epoch = 0;
+    findings_store(&n->findings, n->folder);
     node_step(n, &(struct deploy_event){.kind = DEPLOY_SURVEYED, .epoch = epoch});
 }
 
@@ -155,6 +236,7 @@ void node_ask_begin(struct node *n)
     if (surveyor_begin(n->surveyor, n->survey_epoch, n_workers, peers, n_workers + 1, &e))
         log_warn("no way to this node can be measured: %s", e.text);
     inquiry_begin(&n->inquiry, seats, n_workers + 1, &q);
+    recall(n);
     go_on(n, &q);
 }
 
@@ -186,9 +268,9 @@ int node_ask_frame(struct node *n, int member, const struct frame *f, struct err
         profile_from_wire(&m, &profile);
         inquiry_profile(&n->inquiry, node, profile.known ? &m : NULL, &q);
     } else if (r.what == WIRE_LINK_RATE) {
-        inquiry_link(&n->inquiry, node, (int)r.node, &(struct plan_link){r.latency, r.rate}, &q);
+        take_way(n, node, (int)r.node, &(struct plan_link){r.latency, r.rate}, &q);
     } else {
-        inquiry_disk(&n->inquiry, node, r.rate, &q);
+        take_disk(n, node, r.rate, &q);
     }
     go_on(n, &q);
     return 0;
@@ -206,9 +288,9 @@ void node_ask_own(struct node *n)
     if (a.what == SURVEYED_PROFILE)
         inquiry_profile(&n->inquiry, head, a.rc || !a.known ? NULL : &a.machine, &q);
     else if (a.what == SURVEYED_LINK)
-        inquiry_link(&n->inquiry, head, a.node, &a.link, &q);
+        take_way(n, head, a.node, &a.link, &q);
     else
-        inquiry_disk(&n->inquiry, head, a.rate, &q);
+        take_disk(n, head, a.rate, &q);
     go_on(n, &q);
 }
 

@@ -4,6 +4,7 @@
 
 #include "cluster/drift.h"
 #include "cluster/edges.h"
+#include "cluster/findings.h"
 #include "cluster/identity.h"
 #include "cluster/inquiry.h"
 #include "cluster/liveness.h"
@@ -51,6 +52,7 @@ struct node {
     struct err why; // of the event at hand: what is told when something ends
     bool connected; // the pipeline has the edges
     struct inquiry inquiry;
+    struct findings findings;
     uint32_t survey_epoch; // 0: none is under way
     int64_t survey_deadline_ns;
     int asked[PLAN_MAX_NODES]; // members
