@@ -3,9 +3,11 @@
 
 #include "base/check.h"
 
+#include <math.h>
 #include <string.h>
 
 static const double shared_below = 0.85; // of what all would read alone, together
+static const double one_fills = 1.1; // a disk gives all together so many times what it gives one
 static const double out_of_reach_s = 1000;
 
 static bool same(const uint8_t a[16], const uint8_t b[16])
@@ -133,14 +135,21 @@ static void form_disk_groups(struct inquiry *s)
     struct plan_cluster *c = &s->cluster;
     int n_groups = 0;
     for (int i = 0; i < s->n && n_groups < PLAN_GROUPS; i++) {
-        double alone = 0, together = 0;
+        double alone = 0, together = 0, most = 0;
+        bool here = true;
         if (c->machines[i].disk_group >= 0 || !in_group(s, i))
             continue;
         for (int j = 0; j < s->n; j++)
             if (j == i || share_disk(s, i, j)) {
                 alone += c->machines[j].disk;
                 together += s->together[j];
+                most = fmax(most, c->machines[j].disk);
+                here = here && same(s->seats[i].machine, s->seats[j].machine);
             }
+        // On one machine the reads of one fill a disk; others read at other times, or it had a
+        // rest.
+        if (here && together > one_fills * most)
+            together = one_fills * most;
         if (!(together > 0) || together >= shared_below * alone)
             continue;
         for (int j = 0; j < s->n; j++)

@@ -6,6 +6,7 @@
 #include "base/cores.h"
 #include "base/digest.h"
 #include "base/pool.h"
+#include "measure/throttles.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,7 +103,7 @@ static void find_disk(struct whereabouts *w, const char *machine, const char *pa
 void whereabouts_find(struct whereabouts *out, const char *path, int n_threads)
 {
     const struct cores *here = cores_here();
-    char boot[TEXT] = "";
+    char boot[TEXT] = "", throttles[THROTTLES_BYTES];
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     double threads = n_threads > 0 ? n_threads : pool_default_threads();
     double most = online > 0 ? (double)online : 1;
@@ -112,5 +113,7 @@ void whereabouts_find(struct whereabouts *out, const char *path, int n_threads)
     out->processors = (uint32_t)(100 * (threads < most ? threads : most));
     if (first_line("/proc/sys/kernel/random/boot_id", boot))
         digest_text(out->machine, "rondo machine", boot);
-    find_disk(out, boot, path);
+    throttles_read(throttles);
+    if (!*throttles) // else it has a share of its own
+        find_disk(out, boot, path);
 }

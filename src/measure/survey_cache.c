@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "kernels/blocks.h"
 #include "measure/machine.h"
+#include "measure/throttles.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -36,41 +37,6 @@ static void add_number(struct digest_state *d, int64_t x)
     digest_add(d, &x, sizeof x);
 }
 
-static void add_file(struct digest_state *d, const char *path)
-{
-    char text[1024];
-    FILE *f = fopen(path, "r");
-    size_t n = f ? fread(text, 1, sizeof text, f) : 0;
-    if (f)
-        fclose(f);
-    add_number(d, (int64_t)n);
-    digest_add(d, text, n);
-}
-
-// How fast this process may read, as control groups have it: of version 1, and of version 2.
-static void add_throttles(struct digest_state *d)
-{
-    char line[1024], path[2048];
-    FILE *f = fopen("/proc/self/cgroup", "r");
-    while (f && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = 0;
-        char *names = strchr(line, ':'), *group = names ? strchr(names + 1, ':') : NULL;
-        if (!group)
-            continue;
-        *group++ = 0;
-        if (!strcmp(names + 1, "blkio")) {
-            snprintf(path, sizeof path, "/sys/fs/cgroup/blkio%s/blkio.throttle.read_bps_device",
-                     group);
-            add_file(d, path);
-        } else if (!names[1]) {
-            snprintf(path, sizeof path, "/sys/fs/cgroup%s/io.max", group);
-            add_file(d, path);
-        }
-    }
-    if (f)
-        fclose(f);
-}
-
 static void add_ask(struct digest_state *d, const struct survey_ask *a)
 {
     const int numbers[] = {a->width,    a->n_ff,         a->n_heads,           a->n_kv_heads,
@@ -88,8 +54,9 @@ static void add_ask(struct digest_state *d, const struct survey_ask *a)
 void survey_path(char out[SURVEY_PATH], const struct survey_ask *a, const struct survey_keep *k)
 {
     struct machine m;
-    char name[2 * DIGEST_BYTES + 1];
+    char name[2 * DIGEST_BYTES + 1], throttles[THROTTLES_BYTES];
     machine_describe(&m);
+    throttles_read(throttles);
     struct digest_state *d = digest_begin();
     add_text(d, RONDO_VERSION);
     add_number(d, FORMAT);
@@ -97,7 +64,7 @@ void survey_path(char out[SURVEY_PATH], const struct survey_ask *a, const struct
     add_text(d, m.system);
     add_number(d, cores_here()->n);
     add_number(d, (int64_t)(cores_here()->quota * 1000));
-    add_throttles(d);
+    add_text(d, throttles);
     add_ask(d, a);
     struct digest sum = digest_end(d);
     digest_hex(&sum, name);
