@@ -89,13 +89,35 @@ static bool reads(const struct tank *t)
     return t->disk > 0 && t->level < t->size * (1 - 1e-9);
 }
 
-// Bytes a second that a node's disk gives while so many of its group are reading.
-static double rate_of(const struct flow *f, const struct tank *t, const int *readers)
+// Bytes a second that each reader of a group gets at most: equal shares, and what those whose own
+// way is slower leave is the others'. `at` reads, whatever its slots.
+static void find_shares(const struct flow *f, int at, double shares[PLAN_GROUPS])
 {
-    if (t->group < 0 || readers[t->group] < 2)
-        return t->disk;
-    double share = f->s->c->disk_rates[t->group] / readers[t->group];
-    return share < t->disk ? share : t->disk;
+    bool done[PLAN_GROUPS] = {0};
+    for (int i = 0; i < f->r->n; i++) {
+        int group = f->tanks[i].group, n = 0;
+        if (group < 0 || done[group])
+            continue;
+        done[group] = true;
+        double slower[PLAN_MAX_NODES], left = f->s->c->disk_rates[group];
+        for (int k = i; k < f->r->n; k++) {
+            const struct tank *t = &f->tanks[k];
+            if (t->group == group && (reads(t) || k == at))
+                slower[n++] = t->disk;
+        }
+        for (int k = 0; k < n; k++)
+            if (slower[k] < left / n) {
+                left -= slower[k];
+                slower[k] = slower[--n];
+                k = -1; // shares are larger now
+            }
+        shares[group] = n ? left / n : INFINITY;
+    }
+}
+
+static double rate_of(const struct tank *t, const double *shares)
+{
+    return t->group >= 0 && shares[t->group] < t->disk ? shares[t->group] : t->disk;
 }
 
 // All nodes read for `left` seconds while node `at` computes evenly through `bytes`, or nobody
@@ -105,23 +127,19 @@ static double pass_time(struct flow *f, int at, double left, double bytes, bool 
 {
     double passed = 0;
     for (int events = 0; left > 1e-12 && events < 4 * PLAN_MAX_NODES; events++) {
-        int readers[PLAN_GROUPS] = {0};
-        for (int i = 0; i < f->r->n; i++) {
-            const struct tank *t = &f->tanks[i];
-            if (t->group >= 0 && (reads(t) || (i == at && (bytes > 0 || fetching))))
-                readers[t->group]++;
-        }
+        double shares[PLAN_GROUPS];
+        find_shares(f, bytes > 0 || fetching ? at : -1, shares);
         double use = at >= 0 ? bytes / left : 0, pace = 1; // of computing
         if (use > 0 && !(f->tanks[at].level > f->tanks[at].size * 1e-9)) {
-            double rate = rate_of(f, &f->tanks[at], readers);
+            double rate = rate_of(&f->tanks[at], shares);
             pace = rate < use ? rate / use : 1;
         }
         if (fetching)
-            pace = rate_of(f, &f->tanks[at], readers) / f->tanks[at].disk;
+            pace = rate_of(&f->tanks[at], shares) / f->tanks[at].disk;
         double net[PLAN_MAX_NODES], step = left / pace;
         for (int i = 0; i < f->r->n; i++) {
             const struct tank *t = &f->tanks[i];
-            net[i] = reads(t) || (i == at && use > 0) ? rate_of(f, t, readers) : 0;
+            net[i] = reads(t) || (i == at && use > 0) ? rate_of(t, shares) : 0;
             if (i == at)
                 net[i] = fetching ? 0 : net[i] - use * pace;
             if (net[i] > 0 && !reads(t))
@@ -233,7 +251,7 @@ double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan
         took = run_token(&f);
     }
     for (int i = 0; i < r->n; i++)
-        nodes[i].wait = f.wait[i];
+        nodes[i].wait = fmax(0, f.wait[i]); // but for rounding
     return took;
 }
 
