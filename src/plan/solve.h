@@ -148,3 +148,5 @@ enum { SOLVE_ORDERS = 24, SOLVE_FEW = 5 }; // SOLVE_FEW machines have no more or
 // or NULL at first.
 int solve_orders(const struct solve *s, const struct solve_ring *present,
                  int orders[SOLVE_ORDERS][PLAN_MAX_NODES]);
+// The ring's order, machines that it leaves out before the head. order (n of all)
+void solve_order_of(const struct solve *s, const struct solve_ring *r, int *order);

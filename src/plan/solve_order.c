@@ -116,12 +116,33 @@ static void reorder(const struct solve *s, const struct solve_ring *ring, int *o
     order[to] = s->n - 1;
 }
 
+static bool is_listed(const struct solve *s)
+{
+    return s->a.fixed_order || s->equal_hops || s->n < 3;
+}
+
+void solve_order_of(const struct solve *s, const struct solve_ring *r, int *order)
+{
+    bool in[PLAN_MAX_NODES] = {0};
+    int n = 0;
+    for (int i = 0; i < r->n; i++)
+        in[r->at[i]] = true;
+    for (int i = 0; i < r->n - 1; i++)
+        order[n++] = r->at[i];
+    for (int i = 0; i < s->n - 1; i++)
+        if (!in[i])
+            order[n++] = i;
+    order[n] = s->n - 1;
+    for (int i = 0; i < s->n && is_listed(s); i++)
+        order[i] = i;
+}
+
 int solve_orders(const struct solve *s, const struct solve_ring *present,
                  int orders[SOLVE_ORDERS][PLAN_MAX_NODES])
 {
     for (int i = 0; i < s->n; i++)
         orders[0][i] = i;
-    if (s->a.fixed_order || s->equal_hops || s->n < 3)
+    if (is_listed(s))
         return 1;
     if (s->n <= SOLVE_FEW)
         return permute(orders, s->n);

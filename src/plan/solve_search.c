@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { LITTLE = 40000, SWEEPS = 50 }; // distributions, rounds of moves
+enum { LITTLE = 40000, SWEEPS = 50, FEW = 6 }; // distributions, rounds of moves, machines
 
 struct best {
     struct solve_ring *ring;
@@ -253,6 +253,41 @@ static void try_one(struct solve *s, struct best *b, struct solve_limits *l,
     }
 }
 
+// Moves of single layers by what is foretold, in rings that are small enough for all of them.
+static void move_foretold(const struct solve *s, struct best *b, const struct solve_limits *l)
+{
+    struct solve_ring r;
+    struct plan_node nodes[PLAN_MAX_NODES];
+    bool better = true;
+    for (int sweep = 0; better && sweep < 3; sweep++) {
+        better = false;
+        for (int i = 0; i < s->n; i++)
+            for (int j = 0; j < s->n; j++) {
+                double below = b->t * (1 - least_gain(s));
+                if (i == j || !solve_move(&r, s, b->ring, l, i, j, 1) || !solve_keeps(s, &r, below))
+                    continue;
+                double t = solve_time(s, &r, nodes);
+                if (!(t < below))
+                    continue;
+                *b->ring = r;
+                b->t = t;
+                better = true;
+            }
+    }
+}
+
+static struct solve_limits limits_of(const struct solve *s, const struct solve_task *task,
+                                     const int *order, int rounds)
+{
+    struct solve_limits l = {.rounds = rounds};
+    for (int i = 0; i < s->n; i++) {
+        l.order[i] = order[i];
+        l.needed[i] = task->needed[i];
+        l.most[i] = task->most[i];
+    }
+    return l;
+}
+
 bool solve_search(struct solve *s, const struct solve_task *task, struct solve_ring *best,
                   double *t)
 {
@@ -264,12 +299,7 @@ bool solve_search(struct solve *s, const struct solve_task *task, struct solve_r
         double before = b.t;
         for (int k = task->min_rounds; k <= task->max_rounds; k++)
             for (int o = from; o < n; o++) {
-                struct solve_limits l = {.rounds = k};
-                for (int i = 0; i < s->n; i++) {
-                    l.order[i] = orders[o][i];
-                    l.needed[i] = task->needed[i];
-                    l.most[i] = task->most[i];
-                }
+                struct solve_limits l = limits_of(s, task, orders[o], k);
                 try_one(s, &b, &l, task, little);
             }
         // Machines that are left over may have a shorter way among themselves.
@@ -278,6 +308,12 @@ bool solve_search(struct solve *s, const struct solve_task *task, struct solve_r
             break;
         from = 2;
         n = 3;
+    }
+    if (b.found && !s->a.exact && s->n <= FEW) {
+        int order[PLAN_MAX_NODES];
+        solve_order_of(s, best, order);
+        struct solve_limits l = limits_of(s, task, order, best->rounds);
+        move_foretold(s, &b, &l);
     }
     *t = b.t;
     return b.found;

@@ -103,26 +103,11 @@ static struct solve_limits limits_of(const struct weighed *w, const int *order, 
     return l;
 }
 
-// The best ring's order, machines that it leaves out before the head.
-static void order_of(const struct weighed *w, int *order)
-{
-    bool in[PLAN_MAX_NODES] = {0};
-    int n = 0;
-    for (int i = 0; i < w->best->n; i++)
-        in[w->best->at[i]] = true;
-    for (int i = 0; i < w->best->n - 1; i++)
-        order[n++] = w->best->at[i];
-    for (int i = 0; i < w->s->n - 1; i++)
-        if (!in[i])
-            order[n++] = i;
-    order[n] = w->s->n - 1;
-}
-
 static void move_layers(struct weighed *w)
 {
     int order[PLAN_MAX_NODES];
     struct solve_ring r;
-    order_of(w, order);
+    solve_order_of(w->s, w->best, order);
     struct solve_limits l = limits_of(w, order, w->best->rounds);
     bool better = w->s->n <= FEW;
     for (int sweep = 0; better && sweep < SWEEPS; sweep++) {
