@@ -69,6 +69,7 @@ struct plan_absent { // a machine that is left out
     double tpot;   // of the best plan with it, seconds
 };
 
+// What bounds the period: a disk that is busy all the time or nearly, else nodes in turn.
 enum plan_bound { PLAN_BOUND_SERIAL, PLAN_BOUND_DISK, PLAN_BOUND_DISK_GROUP };
 
 struct plan {

@@ -14,32 +14,43 @@ static double group_of(const struct plan *p, const struct plan_cluster *c, int g
     return sum / c->disk_rates[group];
 }
 
-// The period of a plan's nodes with the slots that they have, and what it is bound by.
-static void bind(struct plan *p, const struct solve *s, const struct solve_ring *r)
+static void find_period(struct plan *p, const struct solve *s, const struct solve_ring *r)
 {
-    const struct plan_cluster *c = s->c;
-    const double rounding = 1 + 1e-9; // streamed bytes are whole
-    p->tpot = 0;
+    double sum = 0, disk = 0;
+    for (int i = 0; i < p->n_nodes; i++) {
+        int group = s->c->machines[p->nodes[i].machine].disk_group;
+        double together = group >= 0 ? group_of(p, s->c, group) : 0;
+        disk = p->nodes[i].disk > disk ? p->nodes[i].disk : disk;
+        disk = together > disk ? together : disk;
+    }
+    double flow = s->a.exact ? 0 : solve_flow(s, r, p->nodes);
+    for (int i = 0; i < p->n_nodes; i++)
+        sum += p->nodes[i].compute + p->nodes[i].wait + p->nodes[i].hop;
+    p->tpot = sum > flow ? sum : flow;
+    if (disk > p->tpot * (1 + 1e-9)) // streamed bytes are whole
+        p->tpot = disk;
+}
+
+// What is busy all the time, or nearly.
+static void find_bound(struct plan *p, const struct plan_cluster *c)
+{
+    double most = p->tpot * 0.95;
     p->bound = PLAN_BOUND_SERIAL;
     p->bound_at = 0;
-    for (int i = 0; i < p->n_nodes; i++)
-        p->tpot += p->nodes[i].compute + p->nodes[i].wait + p->nodes[i].hop;
     for (int i = 0; i < p->n_nodes; i++) {
         int group = c->machines[p->nodes[i].machine].disk_group;
         double together = group >= 0 ? group_of(p, c, group) : 0;
-        if (p->nodes[i].disk > p->tpot * rounding) {
-            p->tpot = p->nodes[i].disk;
+        if (p->nodes[i].disk > most) {
+            most = p->nodes[i].disk;
             p->bound = PLAN_BOUND_DISK;
             p->bound_at = i;
         }
-        if (together > p->tpot * rounding) {
-            p->tpot = together;
+        if (together > most * (1 + 1e-9)) {
+            most = together;
             p->bound = PLAN_BOUND_DISK_GROUP;
             p->bound_at = group;
         }
     }
-    double t = s->a.exact ? 0 : solve_flow(s, r, p->nodes);
-    p->tpot = t > p->tpot ? t : p->tpot;
 }
 
 // ---- passes that follow each other -------------------------------------------------------------
@@ -171,7 +182,7 @@ static void share_readings(struct plan *p, const struct solve *s, const struct s
             cost_node_with(to, s->c, n->machine, s->m, &s->a, &share, r->rounds, slots, NULL))
             continue;
         to->hop = hop;
-        bind(&other, s, r);
+        find_period(&other, s, r);
         find_first(&other, s, r);
         other.throughput = 1 / between_tokens(&other, s, r);
         bool better = solve_objective(&s->a, &other) < solve_objective(&s->a, p);
@@ -195,10 +206,11 @@ double solve_foretell(struct plan *out, const struct solve *s, const struct solv
         return INFINITY;
     for (int i = 0; i < r->n && r->n > 1; i++)
         out->nodes[i].hop = r->rounds * s->hops[r->at[(i + r->n - 1) % r->n]][r->at[i]];
-    bind(out, s, r);
+    find_period(out, s, r);
     find_first(out, s, r);
     out->throughput = 1 / between_tokens(out, s, r);
     share_readings(out, s, r);
+    find_bound(out, s->c);
     return solve_objective(&s->a, out);
 }
 

@@ -225,15 +225,52 @@ static void try_all(const struct solve *s, struct best *b, const struct solve_li
 
 // ---- all rounds --------------------------------------------------------------------------------
 
+static void accept(const struct solve *s, struct best *b, const struct solve_ring *r, double gain)
+{
+    struct plan_node nodes[PLAN_MAX_NODES];
+    double t = solve_time(s, r, nodes);
+    if (t < b->t * (1 - gain)) {
+        *b->ring = *r;
+        b->t = t;
+        b->found = true;
+    }
+}
+
+// Files that are slices were made for some plan: every machine with all of its own, the head with
+// what is left. Mean layers say nothing of where the windows would lie.
+static void try_files(const struct solve *s, struct best *b, const struct solve_limits *l,
+                      double gain)
+{
+    struct solve_ring r = {.rounds = l->rounds};
+    int left = s->n_layers;
+    for (int p = 0; p < s->n - 1; p++) {
+        int at = l->order[p];
+        int held = s->held[(size_t)(at + 1) * (size_t)(s->n_layers + 1) - 1];
+        if (held > l->most[at] || held == s->n_layers)
+            held = 0;
+        if (held) {
+            r.at[r.n] = at;
+            r.layers[r.n++] = held;
+        } else if (l->needed[at])
+            return;
+        left -= held;
+    }
+    r.at[r.n] = s->n - 1;
+    r.layers[r.n++] = left;
+    if (left >= l->needed[s->n - 1] && left <= l->most[s->n - 1])
+        accept(s, b, &r, gain);
+}
+
 // The best of one number of rounds and an order becomes the best of all when it gains enough.
 static void try_one(struct solve *s, struct best *b, struct solve_limits *l,
                     const struct solve_task *task, bool little)
 {
     static const double headrooms[] = {1, 0.9, 0.75};
     const size_t n = s->a.exact ? 1 : sizeof headrooms / sizeof *headrooms;
+    if (s->a.has_given && l->rounds > 1)
+        try_files(s, b, l, task->gain);
     for (size_t i = 0; i < n; i++) {
         struct solve_ring ring;
-        struct plan_node nodes[PLAN_MAX_NODES];
         struct best c = {&ring, b->t, false};
         s->headroom = headrooms[i];
         try_rounds(s, &c, l, task->gain);
@@ -242,13 +279,8 @@ static void try_one(struct solve *s, struct best *b, struct solve_limits *l,
         s->headroom = 1;
         if (!c.found)
             break;
-        double t = solve_time(s, &ring, nodes);
-        if (t < b->t * (1 - task->gain)) {
-            *b->ring = ring;
-            b->t = t;
-            b->found = true;
-        }
-        if (t < c.t * (1 + least_gain(s)))
+        accept(s, b, &ring, task->gain);
+        if (b->t < c.t * (1 + least_gain(s)))
             break; // as good as rounds that are alike
     }
 }
