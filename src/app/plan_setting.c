@@ -169,9 +169,15 @@ void plan_setting_objective(const struct options *o, double *latency, double *fi
 static int read_question(struct plan_setting *s, const struct options *o, struct err *e)
 {
     const char *layers = options_text(o, OPT_PLAN_LAYERS);
+    const int users = (int)options_int(o, OPT_USERS);
     struct plan_ask *a = &s->ask;
-    a->prompt = (int)options_int(o, OPT_PROMPT_TOKENS);
-    a->users = (int)options_int(o, OPT_USERS);
+    const int prompt = (int)options_int(o, OPT_PROMPT_TOKENS), one = a->context / users;
+    if (prompt > one && options_given(o, OPT_PROMPT_TOKENS))
+        return err_set(e, ERR_USAGE,
+                       "a prompt of %d tokens does not fit a context of %d; give a larger --ctx",
+                       prompt, one);
+    a->prompt = prompt < one ? prompt : one;
+    a->users = users;
     a->rounds = (int)options_int(o, OPT_PLAN_ROUNDS);
     plan_setting_objective(o, &a->latency, &a->first, &a->throughput);
     if (layers && options_text(o, OPT_APPLY))

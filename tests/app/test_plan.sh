@@ -150,6 +150,7 @@ what_cannot_be_is_a_sentence() {
     says "there is no shape '9000b'; shapes are" like:9000b
     says "there is no weight format 'Q9'" like:8b:Q9
     says 'give one of them' like:8b --model-like 8b
+    says 'does not fit a context of 4096' like:8b --cluster home.json --prompt 5000
     says 'cannot be opened' like:8b --cluster none.json
     echo '{"machines": [' >broken.json
     says 'is no JSON' like:8b --cluster broken.json
