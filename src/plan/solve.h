@@ -42,6 +42,7 @@ struct solve {
     struct plan_ask a; // with defaults; a.chunk stays 0 where it is free
     int n, n_layers;
     bool placed;            // which layers a machine gets matters, not only how many
+    bool by_place;          // and one round is planned with the real layers of every window
     bool equal_hops;        // of one token, between any two
     bool grouped;           // a disk group has several members
     struct cost_sums *sums; // (n, n_layers + 1): of layers [0, i)

@@ -57,10 +57,13 @@ bool solve_move(struct solve_ring *out, const struct solve *s, const struct solv
 static void move_layers(const struct solve *s, struct best *b, const struct solve_limits *l)
 {
     struct solve_ring r;
-    int sweeps = s->a.exact ? SWEEPS : 2;
+    int sweeps = s->a.exact    ? SWEEPS
+                 : s->n <= FEW ? 2
+                               : 1,
+        most = s->a.exact || s->n <= FEW ? 2 : 1;
     for (bool better = true; better && sweeps > 0; sweeps--) {
         better = false;
-        for (int by = 1; by <= 2; by++)
+        for (int by = 1; by <= most; by++)
             for (int i = 0; i < s->n; i++)
                 for (int j = 0; j < s->n; j++)
                     if (i != j && solve_move(&r, s, b->ring, l, i, j, by) &&
@@ -134,7 +137,7 @@ static bool split(struct solve *s, struct best *b, struct solve_limits *l, doubl
     solve_costs(s, l);
     *sum = solve_split(s, l, &r);
     // Of unlike layers in several rounds the sum is that of mean ones.
-    const bool exact = !s->placed || l->rounds == 1;
+    const bool exact = !s->placed || (s->by_place && l->rounds == 1);
     const double near_sum = exact ? 1 : s->a.exact ? 1.1 : 1.01;
     if (!(*sum < INFINITY) || *sum > below * near_sum)
         return false;

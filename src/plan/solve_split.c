@@ -18,7 +18,7 @@ static size_t row(const struct solve *s)
 
 static bool by_place(const struct solve *s, int rounds)
 {
-    return s->placed && rounds == 1;
+    return s->by_place && rounds == 1;
 }
 
 // Cost of layers [lo, hi) on a machine, or of hi - lo of the mean.
@@ -33,7 +33,7 @@ static double *cost_at(const struct solve *s, int machine, int lo, int hi, int r
 static double *table(const struct solve *s, int which, int p)
 {
     size_t all = (size_t)s->n * row(s);
-    return s->room + all * (s->placed ? row(s) : 1) + (size_t)which * all + (size_t)p * row(s);
+    return s->room + all * (s->by_place ? row(s) : 1) + (size_t)which * all + (size_t)p * row(s);
 }
 
 static bool held(const struct solve *s, int machine, int lo, int hi, int rounds)

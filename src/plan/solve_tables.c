@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_PLACES = 1 << 22 };
 static const int chunk_sizes[SOLVE_CHUNKS] = {16, 32, 64, 128, 256, PLAN_BATCH};
 
 const struct cost_sums *solve_sums(const struct solve *s, int machine)
@@ -128,9 +129,11 @@ int solve_open(struct solve *s, const struct plan_cluster *c, const struct plan_
     s->sums = calloc(all, sizeof *s->sums);
     s->chunk_sums = calloc(all * (size_t)s->n_chunks, sizeof *s->chunk_sums);
     s->held = calloc(all, sizeof *s->held);
-    // f and, twice, what machines up to one cost; f has a matrix for each machine where layers are
-    // placed.
-    s->room = calloc(all * (s->placed || a->has_given ? each : 1) + 2 * all, sizeof *s->room);
+    if (s->held && !find_held(s))
+        s->placed = true;
+    // Costs, and twice what machines up to one cost; of each place where that is not too much.
+    s->by_place = s->placed && all * each <= MOST_PLACES;
+    s->room = calloc(all * (s->by_place ? each : 1) + 2 * all, sizeof *s->room);
     if (!s->sums || !s->chunk_sums || !s->held || !s->room) {
         solve_close(s);
         return err_set(e, ERR_NO_MEMORY, "no memory to plan %d layers on %d machines", s->n_layers,
@@ -144,8 +147,6 @@ int solve_open(struct solve *s, const struct plan_cluster *c, const struct plan_
         ask.chunk = s->tokens[i];
         sum_layers(s->chunk_sums + (size_t)i * all, s, &ask);
     }
-    if (!find_held(s))
-        s->placed = true;
     find_hops(s);
     s->grouped = shares_disk(c);
     return 0;

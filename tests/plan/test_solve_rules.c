@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MIB = 1 << 20 };
 
@@ -130,6 +131,48 @@ static void a_prediction_of_the_plan_is_the_plan(void **state)
             assert_true(other.throughput == h->p.throughput && other.chunk == h->p.chunk);
         }
         free(h);
+    }
+}
+
+// Prints what planning takes; script/bench is for whole programs.
+static void plans_of_many_layers_are_whole(void **state)
+{
+    (void)state;
+    const struct {
+        const char *what;
+        struct random_like like;
+    } kinds[] = {
+        {"4 x 80, alike",
+         {.min_machines = 4, .max_machines = 4, .min_layers = 80, .max_layers = 80}},
+        {"4 x 80, all kinds",
+         {.min_machines = 4,
+          .max_machines = 4,
+          .min_layers = 80,
+          .max_layers = 80,
+          .disk_groups = true,
+          .unequal_layers = true,
+          .unequal_links = true}},
+        {"16 x 126, alike",
+         {.min_machines = 16, .max_machines = 16, .min_layers = 126, .max_layers = 126}},
+    };
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        double sum = 0, most = 0;
+        int made = 0;
+        for (uint64_t seed = 0; seed < 12; seed++) {
+            struct home *h = new_home(seed, &kinds[k].like);
+            clock_t began = clock();
+            if (!make(h)) {
+                double ms = (double)(clock() - began) * 1e3 / CLOCKS_PER_SEC;
+                check_plan(h);
+                sum += ms;
+                most = ms > most ? ms : most;
+                made++;
+            }
+            free(h);
+        }
+        assert_true(made > 5);
+        printf("# %s: %d plans, mean %.1f ms, most %.1f ms\n", kinds[k].what, made, sum / made,
+               most);
     }
 }
 
@@ -415,6 +458,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plans_keep_all_limits),
+        cmocka_unit_test(plans_of_many_layers_are_whole),
         cmocka_unit_test(a_prediction_of_the_plan_is_the_plan),
         cmocka_unit_test(better_machines_are_never_worse),
         cmocka_unit_test(a_machine_that_is_left_out_would_cost),
