@@ -176,8 +176,20 @@ static void form_core_groups(struct inquiry *s)
     }
 }
 
+// What a machine can spare is for all nodes there that would take it.
+static void share_memory(struct inquiry *s)
+{
+    for (int i = 0; i < s->n; i++) {
+        uint64_t n = 1;
+        for (int j = 0; s->shares[i] && j < s->n; j++)
+            n += j != i && s->shares[j] && same(s->seats[i].machine, s->seats[j].machine);
+        s->cluster.machines[i].memory /= n;
+    }
+}
+
 static void finish(struct inquiry *s)
 {
+    share_memory(s);
     form_disk_groups(s);
     form_core_groups(s);
     s->stage = INQUIRY_DONE;
@@ -219,6 +231,11 @@ void inquiry_recall_disk(struct inquiry *s, int node, double rate)
 {
     s->together[node] = rate;
     s->recalled[node][node] = true;
+}
+
+void inquiry_shares_memory(struct inquiry *s, int node)
+{
+    s->shares[node] = true;
 }
 
 bool inquiry_share_disk(const struct inquiry *s, int a, int b)

@@ -40,6 +40,7 @@ struct inquiry {
     int round, n_waiting;                          // and answers that are due
     double together[PLAN_MAX_NODES];               // DISKS: bytes a second
     bool recalled[PLAN_MAX_NODES][PLAN_MAX_NODES]; // ways; of a node to itself: its disk
+    bool shares[PLAN_MAX_NODES];                   // memory
     bool unknown; // somebody knows nothing of itself: there is no cluster
     struct plan_cluster cluster;
 };
@@ -53,6 +54,10 @@ void inquiry_recall_link(struct inquiry *s, int node, int to, const struct plan_
 void inquiry_recall_disk(struct inquiry *s, int node, double rate);
 // Whether two nodes' files lie on one disk.
 bool inquiry_share_disk(const struct inquiry *s, int a, int b);
+
+// Its memory is what its machine can spare: shared with others there that say so. Before its
+// profile.
+void inquiry_shares_memory(struct inquiry *s, int node);
 
 // An answer to a question that was asked; those to others are ignored. Replaces what is in `out`.
 // NULL: the node knows nothing, and the survey is DONE.

@@ -266,6 +266,8 @@ int node_ask_frame(struct node *n, int member, const struct frame *f, struct err
         return rc;
     if (tells) {
         profile_from_wire(&m, &profile);
+        if (profile.shares)
+            inquiry_shares_memory(&n->inquiry, node);
         inquiry_profile(&n->inquiry, node, profile.known ? &m : NULL, &q);
     } else if (r.what == WIRE_LINK_RATE) {
         take_way(n, node, (int)r.node, &(struct plan_link){r.latency, r.rate}, &q);
@@ -285,6 +287,8 @@ void node_ask_own(struct node *n)
         return;
     if (a.rc)
         log_warn("this machine cannot be measured: %s", a.why.text);
+    if (a.what == SURVEYED_PROFILE && a.shares)
+        inquiry_shares_memory(&n->inquiry, head);
     if (a.what == SURVEYED_PROFILE)
         inquiry_profile(&n->inquiry, head, a.rc || !a.known ? NULL : &a.machine, &q);
     else if (a.what == SURVEYED_LINK)

@@ -73,6 +73,22 @@ static int fill_ask(struct survey_ask *out, uint32_t types[PLAN_TYPES], const st
     return 0;
 }
 
+// Whether what this process may take is what the machine has, and no control group's share.
+static bool no_group_limits(void)
+{
+    const struct budget_source *sources;
+    struct budget_watch *w = budget_watch_open("");
+    bool limited = false;
+    if (!w)
+        return false;
+    budget_watch_poll(w);
+    int n = budget_watch_sources(w, &sources);
+    for (int i = 1; i < n; i++) // the first is the machine
+        limited |= sources[i].limits;
+    budget_watch_close(w);
+    return !limited;
+}
+
 static void answer_profile(const struct surveyor *s, const struct model *m,
                            const struct wire_survey *asked, struct surveyor_answer *a)
 {
@@ -94,6 +110,7 @@ static void answer_profile(const struct surveyor *s, const struct model *m,
     if (a->known)
         a->rc = survey_cached(&a->machine, &ask, &keep, &fresh, &a->why);
     a->machine.memory = s->o.weights.memory ? s->o.weights.memory : budget_automatic("");
+    a->shares = !s->o.weights.memory && no_group_limits();
     if (ask.fd >= 0)
         disk_io->close(ask.fd);
 }

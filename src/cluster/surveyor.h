@@ -49,7 +49,8 @@ struct surveyor_answer {
     int node; // LINK: the way to it
     int rc;
     struct err why;
-    bool known; // PROFILE
+    bool known;  // PROFILE
+    bool shares; // its memory is what the machine can spare
     struct plan_machine machine;
     struct plan_link link; // rate 0: not reached
     double rate;           // DISK

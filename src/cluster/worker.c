@@ -348,6 +348,7 @@ static void say_profile(struct worker *w, const struct surveyor_answer *a)
     struct wire_profile m = {0};
     if (a->known)
         profile_to_wire(&m, &a->machine);
+    m.shares = a->shares;
     if (f)
         frame_write_profile(f, a->epoch, &m);
     send_head(w, f);

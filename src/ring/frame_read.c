@@ -377,7 +377,7 @@ int frame_read_profile(struct wire_profile *out, const void *data, size_t size, 
     if (rc)
         return rc;
     const double rates[] = {m.disk, m.copy};
-    if (h.size != sizeof m || m.known > 1)
+    if (h.size != sizeof m || m.known > 1 || m.shares > 1)
         return malformed(e, WIRE_PROFILE, "its size");
     if (!amount_valid(m.memory) || !amount_valid(m.base) || !amount_valid(m.vram))
         return malformed(e, WIRE_PROFILE, "its memory");

@@ -214,8 +214,8 @@ _Static_assert(sizeof(struct wire_speed) == 1952, "wire");
 struct wire_profile {
     uint64_t memory, base, vram;
     double disk, copy;
-    uint32_t known; // 0: nothing was measured before, and the rest is zero
-    uint32_t zero;
+    uint32_t known;  // 0: nothing was measured before, and the rest is zero
+    uint32_t shares; // 1: its memory is what the machine can spare, for all nodes there are on it
     struct wire_speed cpu, gpu;
 };
 _Static_assert(sizeof(struct wire_profile) == 3952, "wire");

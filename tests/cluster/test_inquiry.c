@@ -132,12 +132,16 @@ static void what_machines_share_is_found(void **state)
         memcpy(seats[i].disk, seats[1].disk, sizeof seats[i].disk);
     }
     begin(seats, 5);
-    assert_int_equal(q.n, 3); // one of the three
+    assert_int_equal(q.n, 3);     // one of the three
+    inquiry_shares_memory(&s, 1); // two of them take what the machine can spare, one is limited
+    inquiry_shares_memory(&s, 3);
+    inquiry_shares_memory(&s, 4); // alone on its machine
     answer_all(&r, 1e8);
     assert_int_equal(asked.most_open, 1);
     for (int i = 0; i < 5; i++) {
         bool shares = i >= 1 && i < 4;
         assert_int_equal(asked.disks[i], shares);
+        assert_int_equal(s.cluster.machines[i].memory, (1 << 20) / (i == 1 || i == 3 ? 2 : 1));
         assert_int_equal(s.cluster.machines[i].disk_group, shares ? 0 : -1);
         assert_int_equal(s.cluster.machines[i].core_group, shares ? 0 : -1);
     }
