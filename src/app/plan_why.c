@@ -41,19 +41,27 @@ static struct sums sums_of(const struct plan *p)
 
 // ---- what sets the pace ------------------------------------------------------------------------
 
+// The disk is busy nearly always; what else takes that long, or waits for it.
 static void say_disk(struct plan_why *w, const struct plan *p, const struct plan_cluster *c,
                      const struct sums *all)
 {
     const struct plan_node *n = &p->nodes[p->bound_at];
     const struct plan_machine *m = &c->machines[n->machine];
-    char read[AMOUNT_BYTES], time[PLAN_TIME_TEXT], else_[PLAN_TIME_TEXT];
+    const double others = all->compute + all->hop;
+    char read[AMOUNT_BYTES], busy[PLAN_TIME_TEXT], rest[PLAN_TIME_TEXT];
     amount_size(read, n->streamed);
-    plan_page_time(time, n->disk);
-    plan_page_time(else_, all->compute + all->wait + all->hop);
-    say(w,
-        "The disk of %s sets the pace: it reads %s for each token, which takes %s at %.2f GB/s; "
-        "computing and hops alone would take %s.",
-        m->name, read, time, m->disk / 1e9, else_);
+    plan_page_time(busy, n->disk);
+    plan_page_time(rest, others);
+    if (others < 0.95 * p->tpot)
+        say(w,
+            "The disk of %s sets the pace: it reads %s for each token, which takes %s at %.2f "
+            "GB/s; computing and hops alone would take %s.",
+            m->name, read, busy, m->disk / 1e9, rest);
+    else
+        say(w,
+            "Nothing waits: computing and hops take %s, and the disk of %s is busy for %s of it "
+            "with %s for each token, so that a faster disk or processor alone would bring little.",
+            rest, m->name, busy, read);
 }
 
 static void say_group(struct plan_why *w, const struct plan *p, const struct plan_cluster *c)
@@ -100,8 +108,9 @@ static void say_memory(struct plan_why *w, const struct plan *p, const struct su
             weights);
     else
         say(w,
-            "Of %s of weights %s have no place in memory beside the rest, and are read from the "
-            "disk%s for each token, as far as possible while others compute.",
+            "Of %s of weights %s have no place in the memory of the machines that run them beside "
+            "the rest, and are read from the disk%s for each token, as far as possible while "
+            "others compute.",
             weights, read, p->n_nodes > 1 ? "s" : "");
 }
 
