@@ -84,7 +84,9 @@ const struct verb verb_join = {
     .usage = "TOKEN",
     .text = "TOKEN is what the head printed: rondo run MODEL --workers 2. This machine loads only "
             "the layers that the head gives it, from a file of its own that must be the same "
-            "model, or a slice of it (rondo slice). When a head ends, the worker waits for the "
+            "model, or a slice of it (rondo slice). It measures itself when it is first asked what "
+            "it can "
+            "do, and remembers. When a head ends, the worker waits for the "
             "next one; Ctrl-C ends it.\n\nThe "
             "head remembers this machine: once joined, it may come again when the token has "
             "expired.",

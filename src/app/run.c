@@ -295,8 +295,10 @@ const struct verb verb_run = {
         "--ctx-shift does so without asking.\n\n--session keeps a conversation in a file, with "
         "the state of the model's memory: the next run with that file goes on where it "
         "stopped, without computing it again.\n\nWith --workers this machine waits for others "
-        "to join with the token that it prints, and the model's layers are shared out among "
-        "them. The answer is the same, token for token.\n\nCtrl-C ends the answer to a prompt "
+        "to join with the token that it prints, asks them what they can do, and shares the "
+        "model's layers out as is quickest; a machine that does not help waits. --layers, --even "
+        "and --apply say otherwise. The answer is the same, token for token.\n\nCtrl-C ends the "
+        "answer to a prompt "
         "where it is (exit code 130). When the context is full the answer ends with a sentence "
         "that says so (exit code 4).",
     .options = (const struct verb_option[]){{OPT_TOKENS, NULL},
