@@ -3,8 +3,8 @@
 
     tools/paper_plans.py [RONDO]
 
-Published figures: arXiv 2504.08791 v2 and the README of prima.cpp, Q4_K, Wi-Fi. 45B and 60B models of the paper are left out, as their shapes are not among those of
-`rondo synth`. Predictions: `rondo plan`, head d1 as in the paper, and d3 alone; a context of 1024,
+Published figures: arXiv 2504.08791 v2 and the README of prima.cpp, Q4_K, Wi-Fi. 45B and 60B models
+of the paper are left out, as their shapes are not among those of `rondo synth`. Predictions: `rondo plan`, head d1 as in the paper, and d3 alone; a context of 1024,
 a prompt of 8 tokens, batches of 32.
 """
 import json
@@ -33,7 +33,7 @@ def plan(shape, home, *options):
         f.flush()
         out = subprocess.run(
             [RONDO, "plan", f"like:{shape}:Q4_K_M", "--cluster", f.name, "--ctx", "1024",
-             "--prompt", "8", "--batch", "32", "--json", *options],
+             "--prompt", "8", "--batch", "32", "--objective", "latency", "--json", *options],
             check=True, capture_output=True, text=True).stdout
     return json.loads(out)["plan"]
 

@@ -77,6 +77,15 @@ static int name_columns(const struct plan *p, const struct plan_cluster *c)
 
 // ---- what it promises --------------------------------------------------------------------------
 
+static const char *what_for(const struct plan_ask *a)
+{
+    return a->layers_given     ? "nothing in particular: its layers were given"
+           : a->throughput > 0 ? "tokens a second of all users (--objective throughput)"
+           : !(a->first > 0)   ? "the time of each token (--objective latency)"
+           : a->latency > 0    ? "whole answers, prompt and tokens (--objective answer)"
+                               : "the time to the first token (--objective first)";
+}
+
 static void print_promise(const struct plan *p, const struct plan_setting *s)
 {
     char weights[AMOUNT_BYTES], tpot[PLAN_TIME_TEXT], ttft[PLAN_TIME_TEXT];
@@ -91,6 +100,7 @@ static void print_promise(const struct plan *p, const struct plan_setting *s)
     printf("a token       %s, %.1f tokens/s\n", tpot, 1 / p->tpot);
     printf("first token   %s after a prompt of %d tokens, in chunks of %d\n", ttft, s->ask.prompt,
            p->chunk);
+    printf("best at       %s\n", what_for(&s->ask));
     if (s->ask.users > 1)
         printf("%d users%*s%.1f tokens/s together\n", s->ask.users,
                s->ask.users > 99  ? 5

@@ -119,7 +119,7 @@ static void say_memory(struct plan_why *w, const struct plan *p, const struct su
 static void say_rounds(struct plan_why *w, const struct plan *p, const struct plan_cluster *c,
                        const struct plan_setting *s, const struct sums *all)
 {
-    char time[PLAN_TIME_TEXT];
+    char time[PLAN_TIME_TEXT], first[PLAN_TIME_TEXT];
     const int rounds = p->table.n_rounds, other = rounds > 1 ? 1 : 2;
     struct plan_ask a = s->ask;
     struct err why = {0};
@@ -130,21 +130,27 @@ static void say_rounds(struct plan_why *w, const struct plan *p, const struct pl
         return;
     }
     plan_page_time(time, q->tpot);
-    if (rounds > 1)
+    plan_page_time(first, q->ttft);
+    const double more = 100 * (q->tpot / p->tpot - 1);
+    if (q->tpot < p->tpot)
+        say(w,
+            "%d round%s: in %s a token would take %s (%+.1f %%), but the first one %s, and "
+            "--objective weighs both.",
+            rounds, rounds > 1 ? "s" : "", other == 1 ? "one" : "two", time, more, first);
+    else if (rounds > 1)
         say(w,
             "%d rounds, because a disk can then read for the next window while others compute: in "
-            "one round a token would take %s (%+.0f %%).",
-            rounds, time, 100 * (q->tpot / p->tpot - 1));
+            "one round a token would take %s (%+.1f %%).",
+            rounds, time, more);
     else if (!all->streamed)
         say(w,
-            "One round, because nothing is streamed and more rounds are more hops: two would "
-            "take %s (%+.1f %%).",
-            time, 100 * (q->tpot / p->tpot - 1));
+            "One round, because nothing is streamed and more rounds are more hops: two would take "
+            "%s (%+.1f %%).",
+            time, more);
     else
         say(w,
-            "One round, because the slots hide reading well enough: two would take %s "
-            "(%+.1f %%).",
-            time, 100 * (q->tpot / p->tpot - 1));
+            "One round, because the slots hide reading well enough: two would take %s (%+.1f %%).",
+            time, more);
     free(q);
 }
 
@@ -170,8 +176,8 @@ static void say_absent(struct plan_why *w, const struct plan *p, const struct pl
                 name, time, 100 * (a->tpot / p->tpot - 1));
         else
             say(w,
-                "%s is left out: with it a token would take %s (%+.1f %%), but it is not tokens of "
-                "one user that the plan is to be best at.",
+                "%s is left out: with it a token would take %s (%+.1f %%), but what --objective "
+                "asks for would be worse.",
                 name, time, 100 * (a->tpot / p->tpot - 1));
     }
 }
@@ -200,6 +206,6 @@ void plan_why_find(struct plan_why *w, const struct plan *p, const struct plan_c
     say_memory(w, p, &all);
     if (!s->ask.layers_given)
         say_rounds(w, p, c, s, &all);
-    say_absent(w, p, c, s->ask.latency > 0);
+    say_absent(w, p, c, !(s->ask.first > 0) && !(s->ask.throughput > 0));
     say_notes(w, s, &all);
 }
