@@ -8,7 +8,7 @@ model=$tap_folder/model.gguf
 # start_head NAME OPTION...: into out and head.log.
 start_head() {
     rm -f "$tap_folder/token"
-    RONDO_STATE=$tap_folder/head timeout 120 "$RONDO" run "$model" "Once upon a time" --raw --temp 0 \
+    RONDO_STATE=$tap_folder/head "$RONDO" run "$model" "Once upon a time" --raw --temp 0 \
         -n 12 --threads 1 --name head --listen 127.0.0.1:0 --token-file "$tap_folder/token" "$@" \
         >"$tap_folder/out" 2>"$tap_folder/head.log" &
     pid[head]=$!
@@ -20,7 +20,7 @@ start_worker() {
     local name=$1
     shift
     : >"$tap_folder/$name.log" # of the test before
-    RONDO_STATE=$tap_folder/$name timeout 120 "$RONDO" join "$(cat "$tap_folder/token")" \
+    RONDO_STATE=$tap_folder/$name "$RONDO" join "$(cat "$tap_folder/token")" \
         --model "$model" --threads 1 --name "$name" --listen 127.0.0.1:0 "$@" \
         2>"$tap_folder/$name.log" &
     pid[$name]=$!
@@ -91,6 +91,8 @@ END
     # What the machines said is what plans can be made with afterwards.
     "$RONDO" plan "$model" --cluster "$tap_folder/home.json" --ctx 256 >"$tap_folder/page"
     grep -q beta "$tap_folder/page" || return 1
+    end_all
+    pid=()
     start_head --workers 1 --apply "$tap_folder/plan.json"
     start_worker alpha
     local status=0
