@@ -101,9 +101,13 @@ double solve_period(const struct solve *s, const struct solve_ring *r, struct pl
 // The period of nodes with the slots that they have when tokens are followed through the rounds;
 // sets their `wait` (solve_flow.c).
 double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);
-// Seconds of a prompt that is one chunk: slots are full when it comes.
-double solve_flow_chunk(const struct solve *s, const struct solve_ring *r,
-                        const struct plan_node *nodes, const struct window_table *t, int chunk);
+// Seconds of a prompt in chunks, so many of which go round together; slots are full when it comes.
+double solve_flow_prompt(const struct solve *s, const struct solve_ring *r,
+                         const struct plan_node *nodes, const struct window_table *t, int chunk,
+                         int chunks, int together);
+// Seconds for each token when all users' tokens follow each other.
+double solve_flow_users(const struct solve *s, const struct solve_ring *r,
+                        const struct plan_node *nodes, const struct window_table *t);
 // What is foretold: the formulas' period when a->exact, else with rounds that differ, and the slots
 // that are best for them.
 double solve_time(const struct solve *s, const struct solve_ring *r, struct plan_node *nodes);

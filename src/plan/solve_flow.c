@@ -255,16 +255,118 @@ double solve_flow(const struct solve *s, const struct solve_ring *r, struct plan
     return took;
 }
 
-double solve_flow_chunk(const struct solve *s, const struct solve_ring *r,
-                        const struct plan_node *nodes, const struct window_table *t, int chunk)
+// ---- prompts -----------------------------------------------------------------------------------
+
+enum { FOLLOWED = 64, SLOTS = 16 }; // chunks, parts that slots are divided into
+
+// A node while chunks go round: when it is free, and its slots.
+struct stage {
+    double free, sent;   // seconds
+    double level, since; // bytes in its slots at that time
+    double slots, disk;
+    double sends, latency;
+};
+
+// `n` chunks, one behind the other, through the node's window. What its slots can hold is read for
+// the first and stays for the others.
+static void pass_chunks(struct stage *at, const struct window *w, double *arrive, int n)
+{
+    const bool all = w->bytes * (1 + 1.0 / SLOTS) <= at->slots;
+    double held = all ? w->bytes : at->slots * (1 - 5.0 / SLOTS);
+    double again = w->bytes > held ? (w->bytes - held) / at->disk : 0;
+    for (int i = 0; i < n; i++) {
+        double begin = fmax(arrive[i], at->free) + w->gpu, read = again;
+        if (!i && w->bytes > 0) {
+            at->level = fmin(at->slots, at->level + at->disk * (begin - at->since));
+            read = fmax(0, w->bytes - at->level) / at->disk;
+        }
+        double took = fmax(w->seconds, read);
+        if (w->bytes > 0 && i == n - 1) { // which frees the slots as it goes on
+            double left = n > 1 ? 0 : fmax(0, at->level - w->bytes);
+            at->level = fmin(at->slots, left + at->disk * w->seconds);
+            at->since = begin + took;
+        }
+        at->free = begin + took + w->demand;
+        at->sent = fmax(at->free, at->sent) + at->sends;
+        arrive[i] = at->sent + at->latency;
+    }
+}
+
+static void find_stages(struct stage *stages, const struct flow *f, int tokens)
+{
+    const struct plan_cluster *c = f->s->c;
+    double all[PLAN_GROUPS] = {0};
+    int readers[PLAN_GROUPS] = {0};
+    for (int i = 0; i < f->r->n; i++)
+        if (f->tanks[i].group >= 0 && f->nodes[i].streamed) {
+            readers[f->tanks[i].group]++;
+            all[f->tanks[i].group] += (double)f->nodes[i].streamed;
+        }
+    for (int i = 0; i < f->r->n; i++) {
+        const struct tank *t = &f->tanks[i];
+        int from = f->r->at[i], to = f->r->at[(i + 1) % f->r->n];
+        stages[i] = (struct stage){.slots = t->size, .level = t->size, .disk = t->disk};
+        if (t->group >= 0 && readers[t->group] > 1) { // by what they read, as all read at once
+            double part =
+                fmax((double)f->nodes[i].streamed / all[t->group], 1.0 / readers[t->group]);
+            stages[i].disk = fmin(t->disk, c->disk_rates[t->group] * part);
+        }
+        if (f->r->n < 2)
+            continue;
+        stages[i].latency = c->links[from][to].latency;
+        stages[i].sends = cost_hop(c, f->s->m, &f->s->a, from, to, tokens) - stages[i].latency;
+    }
+}
+
+// A group through all rounds; `arrive`: when each may begin, and then comes out again.
+static void pass_group(struct stage *stages, const struct flow *f, double *arrive, int n)
+{
+    for (int k = 0; k < f->r->rounds; k++)
+        for (int i = 0; i < f->r->n; i++)
+            pass_chunks(&stages[i], &f->windows[k][i], arrive, n);
+}
+
+double solve_flow_prompt(const struct solve *s, const struct solve_ring *r,
+                         const struct plan_node *nodes, const struct window_table *t, int chunk,
+                         int chunks, int together)
 {
     struct flow f;
+    struct stage stages[PLAN_MAX_NODES], *head = &stages[r->n - 1];
+    double arrive[FOLLOWED] = {0}, first = 0;
+    int n = together < FOLLOWED ? together : FOLLOWED, done = 0;
     prepare(&f, s, r, nodes, t);
-    for (int i = 0; i < r->n; i++) {
+    for (int i = 0; i < r->n; i++)
         find_chunk_windows(&f, t, i, chunk);
-        if (r->n > 1)
-            f.hops[i] =
-                cost_hop(s->c, s->m, &s->a, r->at[i], r->at[(i + 1) % r->n], s->tokens[chunk]);
+    find_stages(stages, &f, s->tokens[chunk]);
+    while (done < chunks && done < FOLLOWED) {
+        n = n < chunks - done ? n : chunks - done;
+        pass_group(stages, &f, arrive, n);
+        first = done ? first : head->free / n;
+        done += n;
     }
-    return run_token(&f);
+    // Those behind follow at the pace of these.
+    double more = chunks > done ? (chunks - done) * (head->free - first) / (done - 1) : 0;
+    arrive[0] = head->free;
+    pass_chunks(head, &f.output, arrive, 1);
+    return head->free + more;
+}
+
+double solve_flow_users(const struct solve *s, const struct solve_ring *r,
+                        const struct plan_node *nodes, const struct window_table *t)
+{
+    enum { BEFORE = 8, TOKENS = 8 };
+    struct flow f;
+    struct stage stages[PLAN_MAX_NODES];
+    double arrive[FOLLOWED] = {0}, began = 0;
+    int n = s->a.users < FOLLOWED ? s->a.users : FOLLOWED;
+    prepare(&f, s, r, nodes, t);
+    struct window *last = &f.windows[r->rounds - 1][r->n - 1];
+    last->seconds += f.output.seconds;
+    last->bytes += f.output.bytes;
+    find_stages(stages, &f, 1);
+    for (int i = 0; i < BEFORE + TOKENS; i++) {
+        began = i == BEFORE ? arrive[n - 1] : began;
+        pass_group(stages, &f, arrive, n);
+    }
+    return (arrive[n - 1] - began) / TOKENS / n;
 }

@@ -118,14 +118,11 @@ static double first_token(struct plan *p, const struct solve *s, const struct so
         struct cost_share share = share_of(s, r, p, i, chunk);
         n->stage = cost_stage(n, s->c, &s->a, &share, rounds, together);
         add_busy(&b, s->c, n, n->stage, cost_stage_bytes(n, &share, rounds, together), sent);
-        if (p->n_nodes == 1)
-            break;
-        int to = p->nodes[(i + 1) % p->n_nodes].machine;
-        double sending = sent / s->c->links[n->machine][to].rate;
-        b.node = sending > b.node ? sending : b.node;
     }
-    double first = solve_flow_chunk(s, r, p->nodes, &p->table, chunk);
-    return first + (chunks - 1) * busiest(&b);
+    // Nodes follow each other's pace; what several share is busy for all chunks.
+    double t = solve_flow_prompt(s, r, p->nodes, &p->table, chunk, chunks, together);
+    b.node = 0;
+    return fmax(t, chunks * busiest(&b));
 }
 
 // Seconds between tokens when all users' tokens follow each other through the ring.
@@ -133,20 +130,17 @@ static double between_tokens(const struct plan *p, const struct solve *s,
                              const struct solve_ring *r)
 {
     struct busy b = {0};
+    if (s->a.users < 2)
+        return p->tpot;
     double sent = sent_by(p, s, 1);
     for (int i = 0; i < p->n_nodes; i++) {
         const struct plan_node *n = &p->nodes[i];
         struct cost_share share = share_of(s, r, p, i, -1);
         share.cpu.used_by_chunk = share.cpu.used; // of a pass of one token
         double read = cost_stage_bytes(n, &share, r->rounds, s->a.users);
-        double disk = read > 0 ? read / s->c->machines[n->machine].disk : 0;
-        double seconds = n->compute;
-        if (n->demand)
-            seconds += (double)n->demand / s->c->machines[n->machine].disk;
-        add_busy(&b, s->c, n, seconds > disk ? seconds : disk, read, sent);
+        add_busy(&b, s->c, n, n->compute, read, sent);
     }
-    double t = busiest(&b), alone = p->tpot / s->a.users;
-    return t > alone ? t : alone;
+    return fmax(busiest(&b), solve_flow_users(s, r, p->nodes, &p->table));
 }
 
 static double find_first(struct plan *p, const struct solve *s, const struct solve_ring *r)
