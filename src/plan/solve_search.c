@@ -4,6 +4,7 @@
 #include "plan/solve.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { LITTLE = 40000, SWEEPS = 50, FEW = 6 }; // distributions, rounds of moves, machines
 
@@ -74,13 +75,36 @@ static void move_layers(const struct solve *s, struct best *b, const struct solv
 
 // ---- one number of rounds ----------------------------------------------------------------------
 
-// With prices on what the members of disk groups stream, so that these keep the bound together.
+// What takes longest in the ring: the group whose disk is busy longer than all nodes in turn, or
+// -1.
+static int find_busiest(const struct solve *s, const struct solve_ring *r,
+                        const struct plan_node *nodes)
+{
+    double busy[PLAN_GROUPS] = {0}, most = 0;
+    int worst = -1;
+    for (int i = 0; i < r->n; i++) {
+        int g = s->c->machines[r->at[i]].disk_group;
+        most += nodes[i].compute + nodes[i].wait;
+        if (g >= 0)
+            busy[g] += (double)nodes[i].streamed / (s->c->disk_rates[g] * s->headroom);
+    }
+    for (int g = 0; g < PLAN_GROUPS; g++)
+        if (busy[g] > 0 && busy[g] >= most) {
+            most = busy[g];
+            worst = g;
+        }
+    return worst;
+}
+
+// With prices on what the members of disk groups stream, so that these keep the bound together:
+// what takes longest becomes dearer, in smaller and smaller steps.
 static bool split_grouped(struct solve *s, struct best *b, struct solve_limits *l, double below)
 {
     double weight[PLAN_GROUPS] = {0}, own = 1;
     bool found = false;
-    for (int it = 0; it < (s->a.exact ? 24 : 10); it++) {
+    for (int it = 0; it < (s->a.exact ? 24 : 10) && !found; it++) {
         struct solve_ring r;
+        struct plan_node nodes[PLAN_MAX_NODES];
         for (int i = 0; i < s->n; i++) {
             int g = s->c->machines[i].disk_group;
             l->price[i] = g >= 0 ? weight[g] / own / (s->c->disk_rates[g] * s->headroom) : 0;
@@ -92,39 +116,20 @@ static bool split_grouped(struct solve *s, struct best *b, struct solve_limits *
         // What all prices together leave to be saved is too little.
         if (!(own * sum <= below * (own + share)))
             break;
-        if (take(s, b, &r, below)) {
-            found = true;
+        found = take(s, b, &r, below);
+        if (found || !(solve_period(s, &r, nodes) < INFINITY))
             break;
-        }
-        struct plan_node nodes[PLAN_MAX_NODES];
-        double streamed[PLAN_GROUPS] = {0}, most = 0;
-        int worst = -1;
-        if (!(solve_period(s, &r, nodes) < INFINITY))
-            break;
-        for (int i = 0; i < r.n; i++) {
-            int g = s->c->machines[r.at[i]].disk_group;
-            if (g >= 0)
-                streamed[g] += (double)nodes[i].streamed / (s->c->disk_rates[g] * s->headroom);
-        }
-        double alone = 0;
-        for (int i = 0; i < r.n; i++)
-            alone += nodes[i].compute + nodes[i].wait;
-        for (int g = 0; g < PLAN_GROUPS; g++)
-            if (streamed[g] > most) {
-                most = streamed[g];
-                worst = g;
-            }
+        int worst = find_busiest(s, &r, nodes);
         double step = 1.0 / (it + 2);
         own *= 1 - step;
         for (int g = 0; g < PLAN_GROUPS; g++)
             weight[g] *= 1 - step;
-        if (worst >= 0 && most >= alone)
+        if (worst >= 0)
             weight[worst] += step;
         else
             own += step;
     }
-    for (int i = 0; i < s->n; i++)
-        l->price[i] = 0;
+    memset(l->price, 0, sizeof l->price);
     return found;
 }
 
