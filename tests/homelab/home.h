@@ -5,20 +5,22 @@
 //     node  attic                          a machine; the first one is the head
 //     node  cellar  memory 2GiB  rate 100Mbit/s  delay 2ms
 //
-// A line is a word and then pairs of a key and a value:
+// A line is a word and then pairs of a key and a value; in brackets what holds without the pair:
 //
-//     memory SIZE        memory of its processes and their page cache; there is no swap (unlimited)
-//     cpu N              processor seconds that it gets in a second, as 0.5 (unlimited) cpus N
-//     processors that it sees, where this machine has as many          (unlimited) threads N
-//     compute threads                                                  (1) disk RATE          what
-//     it reads in a second, as 500MB/s                            (unlimited) model own|shared   a
-//     copy of the model's file for itself, or the one of all         (own) rate RATE          of
-//     its link, each way, as 1Gbit/s                                (unlimited) delay TIME one way
-//     over its link, as 3ms                                    (none) jitter TIME        by which a
-//     frame may be earlier or later; order is kept          (none) loss P%            of its
-//     frames, each way                                          (none) outage TIME every TIME   all
-//     its frames are lost at the end of each such period     (none) air NAME           its rate is
-//     that of one medium for all with this name            (none)
+// clang-format off
+//     memory SIZE             of its processes and their page cache; there is no swap (unlimited)
+//     cpu N                   processor seconds that it gets in a second, as 0.5 (unlimited)
+//     cpus N                  processors that it sees, where this machine has as many (unlimited)
+//     threads N               compute threads (1)
+//     disk RATE               what it reads in a second, as 500MB/s (unlimited)
+//     model own|shared        a copy of the model for itself, or the file of all (own)
+//     rate RATE               of its link, each way, as 1Gbit/s (unlimited)
+//     delay TIME              one way over its link, as 3ms (none)
+//     jitter TIME             a frame is so much earlier or later; order is kept (none)
+//     loss P%                 of its frames, each way (none)
+//     outage TIME every TIME  the end of each such period loses all its frames (none)
+//     air NAME                its rate is that of one medium for all of this name (none)
+// clang-format on
 //
 // A link leads from a node to the switch of the home, so a frame passes two links on its way.
 #pragma once
