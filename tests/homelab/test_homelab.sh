@@ -159,9 +159,10 @@ every_home_answers() {
     [ "$n" -ge 7 ]
 }
 
-# The user reads which machine it was, whatever the rest of the home does.
+# The user reads which machine it was, whatever the rest of the home does. The links are slow, because
+# the answer must not have ended by then: it is of some hundred tokens.
 a_killed_worker_is_told() {
-    home "all model shared cpu 0.5" "node head" "node one"
+    home "all model shared cpu 0.5 delay 20ms" "node head" "node one"
     # shellcheck disable=SC2016 # the inner shell's variables
     status 3 "$homelab" up "$home" --model "$demo" -- bash -uc '
         folder=$HOMELAB homelab=$1 rondo=$2
