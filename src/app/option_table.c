@@ -235,7 +235,8 @@ const struct option_spec option_table[OPT_COUNT] = {
                      .help = "list the typical devices, and that is all"},
     [OPT_COMPARE] = {"compare", 0, OPTION_FLAG,
                      .help = "beside the plan: without each machine, the head alone, one round, "
-                             "and the same number of layers for all"},
+                             "the same number of layers for all, and what more memory, a "
+                             "faster disk, processor or network would bring where they help most"},
     [OPT_SAVE] = {"save", 0, OPTION_STRING, .value = "FILE",
                   .help = "write the plan to FILE as JSON, for --apply"},
     [OPT_APPLY] = {"apply", 0, OPTION_STRING, .value = "FILE",

@@ -4,6 +4,7 @@
 #include "app/output.h"
 #include "app/plan_cases.h"
 #include "app/plan_page.h"
+#include "app/plan_upgrades.h"
 #include "app/plan_why.h"
 #include "app/verbs.h"
 #include "base/check.h"
@@ -172,8 +173,10 @@ static int run(const struct options *o, struct err *e)
     int rc = x ? make(x, o, e) : err_set(e, ERR_NO_MEMORY, "no memory to plan");
     if (!rc)
         plan_why_find(&x->why, &x->plan, &x->cluster, &x->setting);
-    if (!rc && options_flag(o, OPT_COMPARE))
+    if (!rc && options_flag(o, OPT_COMPARE)) {
         plan_cases_compare(&x->compare, &x->plan, &x->cluster, &x->setting);
+        plan_upgrades_compare(&x->compare, &x->plan, &x->cluster, &x->setting);
+    }
     if (!rc && path)
         rc = save(x, path, e);
     if (!rc && options_flag(o, OPT_JSON))

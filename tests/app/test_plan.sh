@@ -58,6 +58,27 @@ comparing_names_every_other_choice() {
     for i in 1 2 3; do at_most "$best" "$(number json compare.$i.tpot_ms)"; done
 }
 
+what_would_help_most_is_planned_too() {
+    "$RONDO" plan like:70b --cluster paper.json --compare --json >json
+    local kind
+    for kind in '4 GiB more in ' 'a disk twice as fast in ' 'a processor twice as fast in ' \
+        'a network twice as fast'; do
+        python3 - "$kind" <<'END'
+import json, sys
+cases = json.load(open("json"))["compare"]
+better = [c for c in cases if c["what"].startswith(sys.argv[1])]
+assert len(better) == 1, better
+def answer(case):
+    return case["tpot_ms"] + case["ttft_ms"] / 256
+assert answer(better[0]) <= 1.0001 * answer(cases[0]), better
+END
+    done
+    # Nothing is streamed, so neither memory nor disks help.
+    "$RONDO" plan like:1b --cluster home.json --objective latency --compare >out
+    grep -Eq '^a processor twice as fast in desk .*-[1-9]' out
+    refused grep -Eq '^(4 GiB more|a disk)' out
+}
+
 json_has_plan_reasons_and_machines() {
     "$RONDO" plan like:8b:Q8_0 --cluster home.json --users 3 --prompt 512 --json >json
     [ "$(number json plan.model_layers)" -eq 32 ]
@@ -178,6 +199,7 @@ if command -v python3 >/dev/null; then
     tap 'a small model leaves machines out and says what they would cost' \
         a_small_model_leaves_machines_out_and_says_what_they_would_cost
     tap 'comparing names every other choice' comparing_names_every_other_choice
+    tap 'what would help most is planned too' what_would_help_most_is_planned_too
     tap 'JSON has plan, reasons and machines' json_has_plan_reasons_and_machines
     tap 'a saved plan is the same when applied' a_saved_plan_is_the_same_when_applied
     tap 'a plan may be written by hand' a_plan_may_be_written_by_hand
