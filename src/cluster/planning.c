@@ -176,8 +176,10 @@ int planning_ring(const struct planning *p, struct node_plan *out, struct err *e
         const struct plan_node *x = &plan->nodes[i];
         if (i < plan->n_nodes - 1)
             out->members[i] = p->members[x->machine];
+        out->slots[i] =
+            p->model.slots_least; // room that a node keeps, should not all fit after all
         if (!x->streamed)
-            continue; // nothing is to be told
+            continue;
         out->slots[i] = x->slots;
         out->memory[i] = p->cluster.machines[x->machine].memory;
     }

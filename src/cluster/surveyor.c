@@ -40,6 +40,10 @@ struct surveyor {
 // ---- the thread --------------------------------------------------------------------------------
 
 // Of a slice from which nothing can be planned: the types of all its matrices.
+// Of a node's memory, for links, threads, and what lies between an estimate and the truth: layers
+// that are planned to fit shall fit.
+static const uint64_t own_bytes = 24 << 20;
+
 static void ask_of_slice(struct survey_ask *out, uint32_t types[PLAN_TYPES], const struct model *m,
                          enum kv_type kv)
 {
@@ -110,6 +114,7 @@ static void answer_profile(const struct surveyor *s, const struct model *m,
     if (a->known)
         a->rc = survey_cached(&a->machine, &ask, &keep, &fresh, &a->why);
     a->machine.memory = s->o.weights.memory ? s->o.weights.memory : budget_automatic("");
+    a->machine.base = own_bytes;
     a->shares = !s->o.weights.memory && no_group_limits();
     if (ask.fd >= 0)
         disk_io->close(ask.fd);

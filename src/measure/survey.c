@@ -25,7 +25,8 @@ enum {
     CACHE_LAYERS = 8,       // of keys and values
     CACHE_BYTES = 24 << 20, // of all these layers
     LAYERS = 8,             // of everything else
-    TRIES = 9,              // at most, of which the lower quartile counts
+    LEAST_TRIES = 3,
+    TRIES = 9, // at most, of which the quickest counts
     MATRICES = STRETCH / (256 << 10),
 };
 static const int64_t slice_ns = 12000000; // of a try, at least: longer than a slice of a processor
@@ -75,7 +76,7 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-// Seconds that the recorded list takes: the lower quartile of tries after one that does not count.
+// Seconds that the recorded list takes: the least of some tries after one that does not count.
 static int time_list(struct survey *s, double *out, struct err *e)
 {
     double tries[TRIES];
@@ -90,9 +91,9 @@ static int time_list(struct survey *s, double *out, struct err *e)
             now = clock_ns();
         }
         tries[n++] = (double)(now - began) / 1e9 / runs;
-    } while (!rc && n < TRIES && clock_ns() < end);
+    } while (!rc && n < TRIES && (n < LEAST_TRIES || clock_ns() < end));
     qsort(tries, (size_t)n, sizeof *tries, compare);
-    *out = tries[n / 4];
+    *out = tries[0];
     return rc;
 }
 

@@ -6,7 +6,7 @@
 //     reading the model's file the way that streamed weights are read
 //
 // Each try lasts longer than a slice of a processor, so that a share of one is measured as it is
-// had; of several tries the quicker ones count, because what others do meanwhile passes. Takes a
+// had; of several tries the quickest counts, because what others do meanwhile passes. Takes a
 // second or two and nothing is written; survey_cached keeps what was found.
 #pragma once
 
