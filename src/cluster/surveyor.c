@@ -39,11 +39,11 @@ struct surveyor {
 
 // ---- the thread --------------------------------------------------------------------------------
 
-// Of a slice from which nothing can be planned: the types of all its matrices.
 // Of a node's memory, for links, threads, and what lies between an estimate and the truth: layers
 // that are planned to fit shall fit.
 static const uint64_t own_bytes = 24 << 20;
 
+// Of a slice from which nothing can be planned: the types of all its matrices.
 static void ask_of_slice(struct survey_ask *out, uint32_t types[PLAN_TYPES], const struct model *m,
                          enum kv_type kv)
 {

@@ -26,10 +26,10 @@ enum {
     CACHE_BYTES = 24 << 20, // of all these layers
     LAYERS = 8,             // of everything else
     LEAST_TRIES = 3,
-    TRIES = 9, // at most, of which the quickest counts
+    TRIES = 9, // at most, of which the median counts
     MATRICES = STRETCH / (256 << 10),
 };
-static const int64_t slice_ns = 12000000; // of a try, at least: longer than a slice of a processor
+static const int64_t slice_ns = 25000000; // of a try, at least: several slices of a processor
 static const int64_t usual_ns = 900000000, disk_ns = 200000000;
 static const double long_s = 0.03; // that a run may take, where there is a choice
 
@@ -76,7 +76,7 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-// Seconds that the recorded list takes: the least of some tries after one that does not count.
+// Seconds that the recorded list takes: the median of some tries after one that does not count.
 static int time_list(struct survey *s, double *out, struct err *e)
 {
     double tries[TRIES];
@@ -93,7 +93,7 @@ static int time_list(struct survey *s, double *out, struct err *e)
         tries[n++] = (double)(now - began) / 1e9 / runs;
     } while (!rc && n < TRIES && (n < LEAST_TRIES || clock_ns() < end));
     qsort(tries, (size_t)n, sizeof *tries, compare);
-    *out = tries[0];
+    *out = tries[n / 2];
     return rc;
 }
 

@@ -5,9 +5,9 @@
 //     attention to keys and values; everything else of a layer; beginning a window
 //     reading the model's file the way that streamed weights are read
 //
-// Each try lasts longer than a slice of a processor, so that a share of one is measured as it is
-// had; of several tries the quickest counts, because what others do meanwhile passes. Takes a
-// second or two and nothing is written; survey_cached keeps what was found.
+// Each try lasts for several slices of a processor, so that a share of one is measured as it is had
+// for long; of several tries the median counts. It takes a second or two and nothing is written;
+// survey_cached keeps what was found.
 #pragma once
 
 #include "backend/backend.h"
