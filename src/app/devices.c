@@ -30,7 +30,8 @@ static int parse_device(struct profile_device *out, const struct device_file *f,
     return rc;
 }
 
-int device_find(struct profile_device *out, const char *name, struct err *e)
+// One of the program, by name.
+static int device_find(struct profile_device *out, const char *name, struct err *e)
 {
     const char *names[DEVICE_FILES];
     char quoted[64];
@@ -100,6 +101,8 @@ int device_read_json(json_t **out, const char *path, char *name, size_t name_siz
     char *text = NULL;
     if (size < 0)
         rc = err_errno(e, ERR_FAILED, "%s: cannot be opened", name);
+    else if (!size)
+        rc = err_set(e, ERR_FAILED, "%s: is empty, or a pipe; give a file with JSON", name);
     else if (size > FIELDS_TEXT)
         rc = err_set(e, ERR_FAILED, "%s: is larger than %d KiB, and no description of machines is",
                      name, FIELDS_TEXT >> 10);

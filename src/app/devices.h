@@ -4,9 +4,8 @@
 #include "app/options.h"
 #include "plan/profile_json.h"
 
-// A device of the program (device_files.h), by name.
-int device_find(struct profile_device *out, const char *name, struct err *e);
-// The same, or a file with a machine when `name` has a dot or a slash.
+// A device of the program (device_files.h), by name; or a file with a machine when `name` has a dot
+// or a slash.
 int device_open(struct profile_device *out, const char *name, struct err *e);
 // A table of them, on standard output.
 void device_list(void);

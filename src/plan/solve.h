@@ -115,7 +115,6 @@ double solve_time(const struct solve *s, const struct solve_ring *r, struct plan
 double solve_foretell(struct plan *out, const struct solve *s, const struct solve_ring *r);
 struct solve_part solve_part_of(const struct solve *s, const struct solve_ring *r,
                                 const struct window_table *t, int node);
-double solve_objective(const struct plan_ask *a, const struct plan *p);
 
 // ---- counts ------------------------------------------------------------------------------------
 

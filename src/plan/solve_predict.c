@@ -158,6 +158,11 @@ static double find_first(struct plan *p, const struct solve *s, const struct sol
     return p->ttft = first_token(p, s, r, best);
 }
 
+static double objective(const struct plan_ask *a, const struct plan *p)
+{
+    return a->latency * p->tpot + a->first * p->ttft + a->throughput / p->throughput;
+}
+
 // Slots that hold what a window streams: chunks of a prompt share its reading.
 static void share_readings(struct plan *p, const struct solve *s, const struct solve_ring *r)
 {
@@ -179,17 +184,12 @@ static void share_readings(struct plan *p, const struct solve *s, const struct s
         find_period(&other, s, r);
         find_first(&other, s, r);
         other.throughput = 1 / between_tokens(&other, s, r);
-        bool better = solve_objective(&s->a, &other) < solve_objective(&s->a, p);
+        bool better = objective(&s->a, &other) < objective(&s->a, p);
         if (!(s->a.first > 0))
             better = other.tpot <= p->tpot * (1 + worth) && other.ttft < p->ttft * (1 - 1e-2);
         if (better)
             *p = other;
     }
-}
-
-double solve_objective(const struct plan_ask *a, const struct plan *p)
-{
-    return a->latency * p->tpot + a->first * p->ttft + a->throughput / p->throughput;
 }
 
 double solve_foretell(struct plan *out, const struct solve *s, const struct solve_ring *r)
@@ -205,7 +205,7 @@ double solve_foretell(struct plan *out, const struct solve *s, const struct solv
     out->throughput = 1 / between_tokens(out, s, r);
     share_readings(out, s, r);
     find_bound(out, s->c);
-    return solve_objective(&s->a, out);
+    return objective(&s->a, out);
 }
 
 // ---- a distribution that is given --------------------------------------------------------------

@@ -174,6 +174,8 @@ what_cannot_be_is_a_sentence() {
     says 'give one of them' like:8b --model-like 8b
     says 'does not fit a context of 4096' like:8b --cluster home.json --prompt 5000
     says 'cannot be opened' like:8b --cluster none.json
+    : >empty.json
+    says 'is empty, or a pipe' like:8b --cluster empty.json
     echo '{"machines": [' >broken.json
     says 'is no JSON' like:8b --cluster broken.json
     head -c 3000 /dev/urandom >noise.json

@@ -36,15 +36,6 @@ left_of() {
 
 id_of_home="basename \$HOMELAB" # for the shell in a home
 
-# status N COMMAND...: succeeds when the command exits with N.
-status() {
-    local want=$1 got=0
-    shift
-    "$@" || got=$?
-    echo "status $got, $want wanted"
-    [ "$got" -eq "$want" ]
-}
-
 # at_least MS: whether the last line of its input says that something took as long.
 at_least() {
     awk -v least="$1" '{ print } END { exit !($2 == "ms" && $1 >= least) }'

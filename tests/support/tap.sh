@@ -54,6 +54,15 @@ end_all() {
     done
 }
 
+# status N COMMAND...: succeeds when the command exits with N.
+status() {
+    local want=$1 got=0
+    shift
+    "$@" || got=$?
+    echo "status $got, $want wanted"
+    [ "$got" -eq "$want" ]
+}
+
 # refused COMMAND...: succeeds when the command fails.
 refused() {
     if "$@"; then

@@ -17,15 +17,6 @@ said() { sed -nE "s/.*\"$1\":([0-9.]+).*/\1/p" "$tap_folder/report"; }
 
 groups() { find /sys/fs/cgroup -type d -name "limited-$1"; }
 
-# status N COMMAND...: succeeds when the command exits with N.
-status() {
-    local want=$1 got=0
-    shift
-    "$@" || got=$?
-    echo "status $got, $want wanted"
-    [ "$got" -eq "$want" ]
-}
-
 the_status_is_that_of_the_command() {
     status 0 "$limited" 0 true
     status 7 "$limited" 0 sh -c 'exit 7'
