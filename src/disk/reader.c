@@ -85,7 +85,8 @@ void reader_complete(struct reader *r, struct read *q, int error)
     if (whole) {
         r->bytes += q->got;
         r->reads++;
-        r->last = q->way;
+        if (q->got) // what lies behind the end of its file went no way at all
+            r->last = q->way;
     }
     if (!--r->n_pending)
         r->busy_ns += clock_ns() - r->busy_since;
